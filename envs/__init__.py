@@ -1,0 +1,1 @@
+"""The environment: Gymnasium face, episode, sandbox, grading, rewards."""

@@ -1,0 +1,1 @@
+"""What an episode is about: tasks, their folders, sources and suites."""

@@ -1,0 +1,236 @@
+"""The Task: frozen data that says what an episode is about. A superset of Harbor's ``task.toml``.
+
+Only data; folders are read by :mod:`repodrome.tasks.folder`, sources made into trees by
+:mod:`repodrome.tasks.source`. Unknown keys are kept aside and reported, never refused, so that a
+Harbor task loads as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class TaskModel(BaseModel):
+    """Base: frozen; unknown keys are ignored here and listed by the folder loader."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SourceEdit(TaskModel):
+    """One step that derives the agent's workspace from the source; the oracle undoes them all.
+
+    Attributes:
+        op: ``delete`` a file or directory; ``delete_symbol`` removes functions, methods, classes or
+            assignments (dotted names) from a Python file; ``stub_symbol`` replaces their bodies by
+            ``raise NotImplementedError`` (signature, decorators and docstring stay unless
+            ``keep_docstring`` is false); ``replace`` changes one exact occurrence of ``old``.
+        path: file, relative to the workspace.
+        symbols: dotted names for the symbol operations.
+        old: for ``replace``: text that occurs exactly once.
+        new: for ``replace``.
+    """
+
+    op: Literal["delete", "delete_symbol", "stub_symbol", "replace"]
+    path: str
+    symbols: tuple[str, ...] = ()
+    keep_docstring: bool = True
+    old: str = ""
+    new: str = ""
+
+
+class Source(TaskModel):
+    """Where the pristine workspace comes from; exactly one of ``directory``, ``git``, ``pypi``.
+
+    Attributes:
+        directory: a directory, relative to the task folder (default: ``workspace`` where present).
+        git: a URL or path of a repository; ``commit`` is a full SHA.
+        pypi: a project name; ``version`` and ``sha256`` pin its sdist.
+        remove: globs taken out of the tree for good (for example caches).
+        hidden: globs taken out of the agent's tree and put back only for grading (a project's own
+            tests).
+        edits: steps that derive the agent's tree; the oracle restores what they changed.
+    """
+
+    directory: str | None = None
+    git: str | None = None
+    commit: str | None = None
+    pypi: str | None = None
+    version: str | None = None
+    sha256: str | None = None
+    remove: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    edits: tuple[SourceEdit, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        given = [k for k in ("directory", "git", "pypi") if getattr(self, k)]
+        if len(given) != 1:
+            raise ValueError("give exactly one of 'directory', 'git' or 'pypi'")
+        if self.git and not (self.commit and len(self.commit) in (40, 64)):
+            raise ValueError("a git source needs 'commit', a full SHA")
+        if self.pypi and not (self.version and self.sha256):
+            raise ValueError("a pypi source needs 'version' and 'sha256'")
+        return self
+
+
+class EnvironmentSpec(TaskModel):
+    """What the workspace needs around it (Harbor's ``[environment]`` plus packages and set-up).
+
+    Attributes:
+        packages: Python requirements installed into ``/env`` at set-up, for agent and grader alike.
+        setup: shell commands run once in ``/workspace`` at set-up, with network, as a cached layer.
+        python: ``"host"`` (the interpreter that runs repodrome) or a version such as ``"3.12"``.
+        env: environment variables of every command.
+        docker_image: for the Docker backend.
+    """
+
+    packages: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    python: str = "host"
+    env: dict[str, str] = {}
+    docker_image: str | None = None
+    cpus: float = Field(default=2.0, gt=0, le=1024)
+    memory_mb: int = Field(default=2048, ge=64)
+    storage_mb: int = Field(default=2048, ge=16)
+    inodes: int = Field(default=200_000, ge=1000)
+    pids: int = Field(default=512, ge=16)
+    network_mode: str = "none"
+    allowed_hosts: tuple[str, ...] = ()
+    build_timeout_sec: float = Field(default=900.0, gt=0)
+
+
+class VerifierSpec(TaskModel):
+    """How the agent's change is judged.
+
+    Attributes:
+        kind: ``pytest`` (exact test ids), ``mutants`` (the agent's tests must pass on the pristine
+            code and fail on each planted mutant in ``tests/mutants/<name>/``, whose files replace
+            workspace files), ``command`` (a command and a parser), ``script`` (Harbor's
+            ``tests/test.sh`` writing ``/logs/verifier/reward.json`` or ``.txt``).
+        inject_at: where the files of ``tests/`` go in the workspace.
+        run: for pytest: test files or directories to run (default: those of the expected ids).
+        python_path: workspace directories put at the END of ``sys.path``, e.g. ``["src"]``.
+        fail_to_pass, pass_to_pass: exact test ids; normally in ``expected.json`` beside
+            ``task.toml`` (keys FAIL_TO_PASS, PASS_TO_PASS), written by ``repodrome task validate``.
+        protected: further globs that always come from pristine.
+        allow: globs that are brought over although protected by default.
+        agent_tests: for mutants: globs of the test files that the agent may write.
+        command: for ``command``: argv or a shell line, run in the workspace.
+        parser: for ``command``: ``exit-code``, ``junit-xml`` or ``tap``.
+        report: for ``junit-xml``: path of the report.
+        canaries: plant must-fail tests (pytest).
+        timeout_sec: of the tests' own run; past it the agent has failed.
+    """
+
+    kind: Literal["pytest", "mutants", "command", "script"] = "pytest"
+    inject_at: str = "tests"
+    run: tuple[str, ...] = ()
+    python_path: tuple[str, ...] = ()
+    pytest_args: tuple[str, ...] = ()
+    fail_to_pass: tuple[str, ...] = ()
+    pass_to_pass: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    agent_tests: tuple[str, ...] = ()
+    command: str | tuple[str, ...] = ()
+    parser: str = "exit-code"
+    report: str = ""
+    canaries: bool = True
+    timeout_sec: float = Field(default=300.0, gt=0)
+
+
+class ToolsSpec(TaskModel):
+    """Which tools the agent has: all standard ones unless ``include`` names them.
+
+    Attributes:
+        include: the only tools; None means every standard tool.
+        exclude: tools taken away.
+        config: tool name → its settings, e.g. ``{terminal = {max_output_bytes = 20000}}``.
+    """
+
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    config: dict[str, dict[str, Any]] = {}
+
+
+class RewardSpec(TaskModel):
+    """One reward term: its name, weight and own parameters (every other key)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    weight: float = 1.0
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The reward's own parameters."""
+        return dict(self.model_extra or {})
+
+
+class Limits(TaskModel):
+    """What ends an episode (Harbor's ``[agent]`` plus ours); reaching one truncates it.
+
+    Attributes:
+        timeout_sec: wall time of the agent's part.
+        max_turns: agent turns.
+        max_tool_calls: tool calls over the whole episode.
+        max_calls_per_turn: further calls of one turn are refused with an observation.
+        command_timeout_sec: longest a terminal command may ask for.
+    """
+
+    timeout_sec: float = Field(default=1800.0, gt=0)
+    max_turns: int = Field(default=100, ge=1)
+    max_tool_calls: int = Field(default=400, ge=1)
+    max_calls_per_turn: int = Field(default=8, ge=1)
+    command_timeout_sec: float = Field(default=600.0, gt=0)
+
+
+Difficulty = Literal["easy", "medium", "hard"]
+
+
+class Metadata(TaskModel):
+    """For people and statistics; every further key is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    category: str = ""
+    difficulty: Difficulty | str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Task(TaskModel):
+    """One task.
+
+    Attributes:
+        id: ``suite/name``; a folder outside any suite gives ``folder/<name>``.
+        instruction: what the agent is told.
+        folder: the task folder, absolute; never shown to the agent.
+        ignored_keys: dotted keys of ``task.toml`` that repodrome doesn't know.
+    """
+
+    id: str
+    instruction: str
+    folder: Annotated[Path, Field(repr=False)]
+    source: Source
+    environment: EnvironmentSpec = EnvironmentSpec()
+    verifier: VerifierSpec = VerifierSpec()
+    tools: ToolsSpec = ToolsSpec()
+    rewards: tuple[RewardSpec, ...] = (RewardSpec(name="tests"),)
+    limits: Limits = Limits()
+    metadata: Metadata = Metadata()
+    ignored_keys: tuple[str, ...] = ()
+
+    @field_validator("instruction")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("the instruction is empty")
+        return value
+
+    @property
+    def name(self) -> str:
+        """The part of the id behind the suite."""
+        return self.id.rpartition("/")[2]
