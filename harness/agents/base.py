@@ -1,0 +1,56 @@
+"""What plays an episode: messages and tool schemas in, one assistant turn out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from repodrome.envs.trajectory import AssistantTurn, Step
+from repodrome.tasks.model import Task
+
+
+@dataclass(frozen=True, slots=True)
+class AgentContext:
+    """What an agent may know beside the messages.
+
+    Honest agents play from the messages alone; ``task`` holds the folder with the hidden tests and
+    the solution, which only the oracle looks into.
+
+    Attributes:
+        task: the task being played.
+        seed: of the episode.
+        last: the step before this turn, None on the first one.
+    """
+
+    task: Task
+    seed: int
+    last: Step | None = None
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """One player of one episode; it may keep state, so every episode gets a fresh one.
+
+    Attributes:
+        name: as results and trajectories show it.
+        interactive: it shows the episode to a person itself, so nobody else should.
+        all_tools: it is given every standard tool, whatever the task takes away. Written into the
+            trajectory's header, so that a replay does the same.
+    """
+
+    name: str
+    interactive: bool
+    all_tools: bool
+
+    async def act(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        context: AgentContext,
+    ) -> AssistantTurn:
+        """The next turn.
+
+        Raises:
+            UsageError: it can't play this task (no solution, a bad script); the fix is named.
+        """

@@ -1,0 +1,256 @@
+"""The file of one episode: JSON lines, written as it goes, readable after a crash.
+
+Line 1 is the header (``type: "header"``), then one line a step (``type: "step"``), and at the end
+one line (``type: "end"``) with the stop reason, the reward report and the agent's change, so that
+rewards can be computed again later. A line is handed to the kernel in one write before the next
+step starts: a process that dies loses at most the step it was in. Only the last line can be torn,
+and the reader leaves it out and says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+
+from repodrome.envs.rewards.base import RewardReport
+from repodrome.envs.sandbox.base import Change, ChangedFile
+from repodrome.envs.trajectory import Frozen, Step, StopReason, Trajectory
+from repodrome.errors import UsageError
+from repodrome.tasks.model import Task
+
+SCHEMA_VERSION = 1
+
+
+class Header(Frozen):
+    """What is known before the first step.
+
+    Attributes:
+        schema_version: of the file's format.
+        task_ref: what ``repodrome run`` was given: an id, or the absolute path of a folder.
+        task_hash: of the task folder's contents (:func:`task_hash`).
+        agent: the agent's name, with its argument.
+        all_tools: the agent had every standard tool, whatever the task takes away.
+        repodrome: the version that wrote the file.
+        started: ISO 8601, UTC.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    task_id: str
+    task_ref: str = ""
+    task_hash: str = ""
+    seed: int = 0
+    agent: str = ""
+    sandbox: str = ""
+    all_tools: bool = False
+    repodrome: str = ""
+    started: str = ""
+
+
+class End(Frozen):
+    """What is known once the episode is over.
+
+    Attributes:
+        report: None when the episode was never scored (interrupted).
+        change: the agent's change as :func:`change_to_json` writes it, None when not exported.
+        timings: seconds, by phase.
+    """
+
+    stop_reason: StopReason | None = None
+    terminated: bool = False
+    truncated: bool = False
+    final_message: str = ""
+    infra_error: str = ""
+    report: RewardReport | None = None
+    change: list[dict[str, Any]] | None = None
+    timings: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One trajectory file, read back.
+
+    Attributes:
+        end: None when the writer died, or the episode is still running.
+        torn: the last line was cut off and left out.
+    """
+
+    header: Header
+    steps: tuple[Step, ...]
+    end: End | None
+    torn: bool
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The record that rewards read."""
+        end = self.end or End()
+        return Trajectory(
+            task_id=self.header.task_id,
+            seed=self.header.seed,
+            sandbox=self.header.sandbox,
+            steps=self.steps,
+            stop_reason=end.stop_reason,
+            final_message=end.final_message,
+            infra_error=end.infra_error,
+        )
+
+    @property
+    def change(self) -> Change | None:
+        """The agent's change, None when it was not exported."""
+        if self.end is None or self.end.change is None:
+            return None
+        return change_from_json(self.end.change)
+
+
+def change_to_json(change: Change) -> list[dict[str, Any]]:
+    """A change as JSON: ``text`` where a file is UTF-8, else ``base64``."""
+    files: list[dict[str, Any]] = []
+    for file in change.files:
+        entry: dict[str, Any] = {"path": file.path, "kind": file.kind}
+        if file.executable:
+            entry["executable"] = True
+        if file.note:
+            entry["note"] = file.note
+        if file.data is not None:
+            try:
+                entry["text"] = file.data.decode("utf-8")
+            except UnicodeDecodeError:
+                entry["base64"] = base64.b64encode(file.data).decode("ascii")
+        files.append(entry)
+    return files
+
+
+def change_from_json(files: list[dict[str, Any]]) -> Change:
+    """The inverse of :func:`change_to_json`."""
+    out: list[ChangedFile] = []
+    for entry in files:
+        data: bytes | None = None
+        if "text" in entry:
+            data = entry["text"].encode("utf-8")
+        elif "base64" in entry:
+            data = base64.b64decode(entry["base64"])
+        out.append(
+            ChangedFile(
+                path=entry["path"],
+                kind=entry["kind"],
+                data=data,
+                executable=entry.get("executable", False),
+                note=entry.get("note", ""),
+            )
+        )
+    return Change(files=tuple(out))
+
+
+def task_hash(task: Task) -> str:
+    """SHA-256 over the task folder's regular files, paths and contents, byte-code left out."""
+    total = hashlib.sha256()
+    for path in sorted(task.folder.rglob("*")):
+        if path.is_symlink() or not path.is_file() or "__pycache__" in path.parts:
+            continue
+        name = os.fsencode(path.relative_to(task.folder).as_posix())
+        total.update(len(name).to_bytes(4, "big") + name)
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+class TrajectoryWriter:
+    """Appends the lines of one episode to a new file.
+
+    Raises:
+        UsageError: the file exists, or can't be created; the fix is named.
+    """
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise UsageError(
+                f"can't write the trajectory {path}: {error.strerror}; give another --out DIR"
+            ) from error
+        self._closed = False
+        self._write({"type": "header", **header.model_dump()})
+
+    def step(self, step: Step) -> None:
+        """Write one step."""
+        self._write({"type": "step", **step.model_dump()})
+
+    def end(self, end: End) -> None:
+        """Write the last line and close."""
+        self._write({"type": "end", **end.model_dump()})
+        self.close()
+
+    def close(self) -> None:
+        """Close without a last line; idempotent."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, row: dict[str, Any]) -> None:
+        # ASCII keeps lone surrogates (undecodable file names) readable as JSON.
+        data = json.dumps(row, ensure_ascii=True, default=str).encode("ascii") + b"\n"
+        while data:
+            data = data[os.write(self._file, data) :]
+
+
+def read_trajectory(path: Path) -> Recorded:
+    """Read a trajectory file back; a torn last line is left out.
+
+    Raises:
+        UsageError: no such file, or not a trajectory; says which line is wrong.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"can't read the trajectory {path}: {error.strerror}") from error
+    lines = data.split(b"\n")
+    torn = lines.pop() != b""
+    header: Header | None = None
+    steps: list[Step] = []
+    end: End | None = None
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            kind = row.pop("type")
+            if kind == "header":
+                header = Header.model_validate(row)
+            elif kind == "step":
+                steps.append(Step.model_validate(row))
+            elif kind == "end":
+                end = End.model_validate(row)
+        except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
+            raise UsageError(
+                f"{path} line {number} is not a line of a trajectory ({type(error).__name__}); "
+                "give a .jsonl file that `repodrome run` wrote"
+            ) from error
+        if header is None:
+            raise UsageError(
+                f"{path} has no header line; give a .jsonl file that `repodrome run` wrote"
+            )
+    if header is None:
+        raise UsageError(f"{path} is empty or torn in its first line; nothing can be read from it")
+    if header.schema_version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has schema version {header.schema_version}, this repodrome reads up to "
+            f"{SCHEMA_VERSION}; upgrade repodrome"
+        )
+    return Recorded(header=header, steps=tuple(steps), end=end, torn=torn)
