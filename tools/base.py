@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +18,7 @@ from repodrome.tools.workspace import Workspace
 class Arguments(BaseModel):
     """Base of a tool's arguments: flat, strict, nothing unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclass(slots=True)
@@ -83,10 +83,17 @@ class Tool(Protocol):
         read_only: it changes nothing, so that calls of one turn may run side by side.
     """
 
-    name: str
-    description: str
-    arguments: type[Arguments]
-    read_only: ClassVar[bool]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def arguments(self) -> type[Arguments]: ...
+
+    @property
+    def read_only(self) -> bool: ...
 
     async def run(self, arguments: Any, context: ToolContext) -> ToolOutput:
         """Do it.
