@@ -42,7 +42,7 @@ class SourceEdit(TaskModel):
 
 
 class Source(TaskModel):
-    """Where the pristine workspace comes from; exactly one of ``directory``, ``git``, ``pypi``.
+    """Where the pristine workspace comes from: ``directory``, ``git`` or ``pypi``; none: empty.
 
     Attributes:
         directory: a directory, relative to the task folder (default: ``workspace`` where present).
@@ -67,8 +67,8 @@ class Source(TaskModel):
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
         given = [k for k in ("directory", "git", "pypi") if getattr(self, k)]
-        if len(given) != 1:
-            raise ValueError("give exactly one of 'directory', 'git' or 'pypi'")
+        if len(given) > 1:
+            raise ValueError("give only one of 'directory', 'git' and 'pypi'")
         if self.git and not (self.commit and len(self.commit) in (40, 64)):
             raise ValueError("a git source needs 'commit', a full SHA")
         if self.pypi and not (self.version and self.sha256):
