@@ -1,0 +1,84 @@
+"""The embedded backend: bwrap over overlayfs, no daemon, root or not."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import defaultdict, deque
+from pathlib import Path
+
+import anyio
+
+from repodrome.envs.sandbox.base import SandboxSpec
+from repodrome.envs.sandbox.bubblewrap.client import sandbox_owner, spawner
+from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from repodrome.errors import SandboxError, SandboxUnavailableError
+
+FIX = "Fix: install it with `apt-get install bubblewrap` (or your system's package manager)"
+
+
+class BubblewrapBackend:
+    """Implements :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
+
+    name = "bubblewrap"
+
+    def __init__(self) -> None:
+        self._ready: dict[SandboxSpec, deque[BubblewrapSandbox]] = defaultdict(deque)
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """Host uid and gid that layers must belong to."""
+        return sandbox_owner()
+
+    def check(self) -> None:
+        """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
+        self._bwrap()
+        spawner()
+
+    @staticmethod
+    def _bwrap() -> str:
+        path = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin") or shutil.which("bwrap")
+        if path is None:
+            raise SandboxUnavailableError(
+                f"the bubblewrap sandbox needs the program bwrap, which is not installed. {FIX}"
+            )
+        return path
+
+    async def start(
+        self, spec: SandboxSpec, *, live: bool = True, persist: bool = False
+    ) -> BubblewrapSandbox:
+        """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
+        if live and not persist and self._ready[spec]:
+            return self._ready[spec].popleft()
+        return await self._start(spec, live=live, persist=persist)
+
+    async def _start(self, spec: SandboxSpec, *, live: bool, persist: bool) -> BubblewrapSandbox:
+        for layer in spec.layers:
+            if not layer.is_dir():
+                raise SandboxError(f"layer {layer} is missing; `repodrome clean` and start again")
+        where = None
+        if persist:
+            # Beside the top layer: overlay's upper and the layers to be share a filesystem there.
+            where = Path(tempfile.mkdtemp(prefix="staging-", dir=spec.layers[-1].parent))
+        sandbox = BubblewrapSandbox(spec, spawner(), self._bwrap(), where)
+        await sandbox.start(live=live)
+        return sandbox
+
+    async def prefetch(self, spec: SandboxSpec, count: int) -> None:
+        """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
+        missing = count - len(self._ready[spec])
+        if missing <= 0:
+            return
+        async with anyio.create_task_group() as group:
+            for _ in range(missing):
+                group.start_soon(self._fetch, spec)
+
+    async def _fetch(self, spec: SandboxSpec) -> None:
+        self._ready[spec].append(await self._start(spec, live=True, persist=False))
+
+    async def close(self) -> None:
+        """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
+        ready = [sandbox for queue in self._ready.values() for sandbox in queue]
+        self._ready.clear()
+        for sandbox in ready:
+            await sandbox.close()

@@ -1,0 +1,156 @@
+"""Which cgroup controllers this process may use, and how its limits are written there (v1 and v2)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repodrome.envs.sandbox.base import SandboxLimits
+
+CONTROLLERS = ("memory", "pids", "cpu")
+PARENT = "repodrome"
+
+
+@dataclass(frozen=True)
+class Cgroups:
+    """Usable cgroup directories of ours, by controller.
+
+    Attributes:
+        directories: ``memory``, ``pids``, ``cpu`` and ``unified`` (for kill and freeze) → directory
+            under which each sandbox gets one of its own; what is missing is not there.
+        version: 1, 2, or 0 where none may be used.
+    """
+
+    directories: dict[str, str] = field(default_factory=dict)
+    version: int = 0
+
+    def limits(self, limits: SandboxLimits) -> list[tuple[str, str, str]]:
+        """``(controller, file, value)`` of each limit."""
+        memory = limits.memory_mb << 20
+        if self.version == 1:
+            return [
+                ("memory", "memory.limit_in_bytes", str(memory)),
+                ("pids", "pids.max", str(limits.pids)),
+                ("cpu", "cpu.cfs_quota_us", str(max(1000, int(limits.cpus * 100_000)))),
+            ]
+        if self.version == 2:
+            return [
+                ("memory", "memory.max", str(memory)),
+                ("memory", "memory.oom.group", "0"),
+                ("pids", "pids.max", str(limits.pids)),
+                ("cpu", "cpu.max", f"{max(1000, int(limits.cpus * 100_000))} 100000"),
+            ]
+        return []
+
+    def members(self, name: str) -> list[int]:
+        """Host pids in the cgroup ``name``; empty when it is gone."""
+        for directory in self.directories.values():
+            try:
+                return [int(p) for p in Path(directory, name, "cgroup.procs").read_text().split()]
+            except OSError:
+                continue
+        return []
+
+    def oom_kills(self, name: str) -> int:
+        """How often the memory limit has killed something in ``name``."""
+        directory = self.directories.get("memory")
+        if not directory:
+            return 0
+        file = "memory.oom_control" if self.version == 1 else "memory.events"
+        with suppress(OSError):
+            for line in Path(directory, name, file).read_text().splitlines():
+                key, _, value = line.partition(" ")
+                if key == "oom_kill":
+                    return int(value)
+        return 0
+
+    def freeze(self, name: str, frozen: bool) -> None:
+        """Stop or resume everything in ``name``, where the kernel offers it."""
+        directory = self.directories.get("unified")
+        if directory:
+            with suppress(OSError):
+                Path(directory, name, "cgroup.freeze").write_text("1" if frozen else "0")
+
+    def kill(self, name: str) -> bool:
+        """Kill everything in ``name`` at once; False where the kernel doesn't offer it."""
+        directory = self.directories.get("unified")
+        if directory:
+            with suppress(OSError):
+                Path(directory, name, "cgroup.kill").write_text("1")
+                return True
+        return False
+
+
+def detect() -> Cgroups:
+    """Find and make the parent directories; nothing is raised, what can't be had is left out."""
+    mounts = _mounts()
+    own = _own_paths()
+    v1 = {c: m for c, m in mounts.items() if c in CONTROLLERS}
+    found: dict[str, str] = {}
+    if v1:
+        for controller, point in v1.items():
+            parent = _parent(point, own.get(controller, "/"))
+            if parent:
+                found[controller] = parent
+    unified = mounts.get("unified")
+    if unified:
+        parent = _parent(unified, own.get("", "/"))
+        if parent:
+            found["unified"] = parent
+            if not v1:
+                for controller in _enable(Path(parent)):
+                    found[controller] = parent
+    version = 1 if v1 else 2 if found else 0
+    return Cgroups(found, version)
+
+
+def _mounts() -> dict[str, str]:
+    """Controller (or ``unified``) → mount point."""
+    found: dict[str, str] = {}
+    with suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            _, point, kind, options = line.split()[:4]
+            if kind == "cgroup2":
+                found.setdefault("unified", point)
+            elif kind == "cgroup":
+                for controller in set(options.split(",")) & set(CONTROLLERS):
+                    found[controller] = point
+    return found
+
+
+def _own_paths() -> dict[str, str]:
+    """Controller (``""`` for v2) → the cgroup of this process within its mount."""
+    found: dict[str, str] = {}
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            for controller in controllers.split(","):
+                found[controller] = path
+    return found
+
+
+def _parent(point: str, own: str) -> str | None:
+    """The first of the root and our own cgroup in which we may make and join a child."""
+    for base in (Path(point), Path(point + own)):
+        parent = base / PARENT
+        with suppress(OSError):
+            parent.mkdir(exist_ok=True)
+            if os.access(parent / "cgroup.procs", os.W_OK) and os.access(
+                base / "cgroup.procs", os.W_OK
+            ):
+                return str(parent)
+    return None
+
+
+def _enable(parent: Path) -> list[str]:
+    """Turn controllers on below ``parent`` on a pure v2 system; those that are there afterwards."""
+    for directory in (parent.parent, parent):
+        for controller in CONTROLLERS:
+            with suppress(OSError):
+                (directory / "cgroup.subtree_control").write_text(f"+{controller}")
+    with suppress(OSError):
+        enabled = (parent / "cgroup.subtree_control").read_text().split()
+        return [c for c in CONTROLLERS if c in enabled]
+    return []

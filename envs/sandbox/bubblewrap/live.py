@@ -1,0 +1,177 @@
+"""The live side of a sandbox: its init (pid 1), and channels to programs that init starts.
+
+Init is a bash loop that evaluates what the host sends on its standard input. As pid 1 it can't be
+killed from inside, and with it the sandbox ends when the host lets go of the pipe. Programs talk to
+the host over FIFOs in a directory that is read-only inside: output, status, and input where needed.
+Status and framing travel on a FIFO of their own, never in the output. All the same, the agent's
+processes run as the same user, so nothing here is proof of anything: what counts is run by
+:meth:`BubblewrapSandbox.run`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner
+from repodrome.envs.sandbox.bubblewrap.root import CONTROL
+from repodrome.envs.sandbox.bubblewrap.streams import Poller, close_all
+from repodrome.errors import SandboxError
+
+INIT = """while IFS= read -r -d '' _line; do eval "$_line"; done"""
+INIT_ARGV = ("/bin/bash", "--noprofile", "--norc", "-c", INIT)
+BIG_COMMAND = 2048
+"""bash reads a pipe byte by byte: what is longer than this many bytes travels as a file."""
+
+
+@dataclass
+class Channel:
+    """The FIFOs of one program, as opened by the host."""
+
+    number: int
+    output: int
+    status: int
+    error: int = -1
+    input: int = -1
+    names: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the host's ends; idempotent."""
+        close_all((self.output, self.status, self.error, self.input))
+        self.output = self.status = self.error = self.input = -1
+
+
+class Live:
+    """A running init and what it takes to talk to it.
+
+    Args:
+        spawner: whose child it is.
+        order: the order that started it.
+        control: write end of init's standard input.
+        ctl: descriptor of the control directory.
+        stderr: descriptor of the memory file that has bwrap's own complaints.
+        owner: uid and gid that FIFOs must have, or None where that is ours.
+    """
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        order: Order,
+        *,
+        control: int,
+        ctl: int,
+        stderr: int,
+        owner: tuple[int, int] | None,
+    ) -> None:
+        self.spawner, self.order = spawner, order
+        self.control, self.ctl, self.stderr, self.owner = control, ctl, stderr, owner
+        self._count = 0
+        self._closed = False
+
+    @property
+    def reply_fd(self) -> int:
+        """Readable when the sandbox has ended."""
+        return self.order.reply.fileno()
+
+    def channel(self, *, error: bool = False, input: bool = False) -> Channel:
+        """Make the FIFOs of a new program."""
+        self._count += 1
+        names = []
+
+        def fifo(kind: str, flags: int) -> int:
+            name = f"{self._count}.{kind}"
+            os.mkfifo(name, 0o600, dir_fd=self.ctl)
+            names.append(name)
+            if self.owner is not None:
+                os.chown(name, *self.owner, dir_fd=self.ctl, follow_symlinks=False)
+            return os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.ctl)
+
+        return Channel(
+            self._count,
+            output=fifo("out", os.O_RDONLY),
+            status=fifo("st", os.O_RDONLY),
+            error=fifo("err", os.O_RDONLY) if error else -1,
+            input=fifo("in", os.O_RDWR) if input else -1,
+            names=names,
+        )
+
+    def drop(self, channel: Channel) -> None:
+        """Close a channel and remove its names."""
+        channel.close()
+        for name in channel.names:
+            self.remove(name)
+        channel.names.clear()
+
+    def file(self, name: str, data: bytes) -> str:
+        """Leave a file for programs inside to read; returns its path there."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o644, dir_fd=self.ctl)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        finally:
+            os.close(fd)
+        return f"{CONTROL}/{name}"
+
+    def remove(self, name: str) -> None:
+        """Remove a file or FIFO of the control directory, if it is there."""
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self.ctl)
+
+    async def tell(self, snippet: str) -> None:
+        """Have init evaluate a piece of bash."""
+        await write_all(self.control, os.fsencode(snippet) + b"\0")
+
+    async def died(self) -> SandboxError:
+        """The sandbox ended by itself: say why."""
+        code = await self.order.exited()
+        said = os.pread(self.stderr, 4096, 0).decode(errors="replace").strip()
+        why = f": {said}" if said else ""
+        if self.order.oom_kills:
+            why = " (its memory limit killed the init process)"
+        return SandboxError(f"the sandbox ended with status {code}{why}")
+
+    def init_pid(self) -> int | None:
+        """Host pid of init."""
+        pid = self.order.pid
+        with suppress(OSError):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            if children:
+                return int(children[0])
+        return None
+
+    async def close(self) -> None:
+        """Kill everything inside and wait for it; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self.spawner.kill(self.order.pid)
+        try:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(10), suppress(SandboxError):
+                await self.order.exited()
+        finally:
+            self.order.close()
+            close_all((self.control, self.stderr, self.ctl))
+
+
+async def write_all(fd: int, data: bytes) -> None:
+    """Write everything to a non-blocking descriptor."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            await anyio.wait_writable(fd)
+        except BrokenPipeError as error:
+            raise SandboxError("the sandbox ended while it was being written to") from error
+
+
+async def wait_for_end(live: Live, poller: Poller) -> None:
+    """Raise when the sandbox's end woke ``poller``."""
+    if live.reply_fd in await poller.wait():
+        raise await live.died()

@@ -1,0 +1,144 @@
+"""What a sandbox sees of the host: the read-only root, and bwrap's command line over it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE, SandboxSpec
+
+CONTROL = "/run/repodrome"
+INNER_UID = 1000
+SECCOMP_FD = 10
+_ETC = (
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+)
+_PASSWD = (
+    "root:x:0:0:root:/root:/bin/sh\n"
+    f"agent:x:{INNER_UID}:{INNER_UID}:agent:{HOME}:/bin/bash\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
+)
+_GROUP = f"root:x:0:\nagent:x:{INNER_UID}:\nnogroup:x:65534:\n"
+BASE_ENV = {
+    "PATH": f"{ENV_PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+    "HOME": HOME,
+    "USER": "agent",
+    "LOGNAME": "agent",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "TMPDIR": "/tmp",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "GIT_AUTHOR_NAME": "agent",
+    "GIT_AUTHOR_EMAIL": "agent@localhost",
+    "GIT_COMMITTER_NAME": "agent",
+    "GIT_COMMITTER_EMAIL": "agent@localhost",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+}
+
+
+def python_prefix() -> str:
+    """The host Python's own prefix (not a virtual environment's), links resolved."""
+    return os.path.realpath(sys.base_prefix)
+
+
+def skeleton() -> dict[str, Any]:
+    """What the spawner builds the shared root from, in the spawner's words."""
+    links, binds = {}, ["/usr"]
+    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
+        path = Path(name)
+        if path.is_symlink():
+            links[name] = str(path.readlink())
+        elif path.is_dir():
+            binds.append(name)
+    prefix = python_prefix()
+    if not prefix.startswith("/usr"):
+        binds.append(prefix)
+    binds += [path for path in _ETC if os.path.exists(path)]
+    hosts = "127.0.0.1 localhost sandbox\n::1 localhost\n"
+    return {
+        "directories": [
+            *("/proc", "/dev", "/tmp", "/var/empty", "/root", "/etc/ssl", "/opt", "/sys", "/mnt"),
+            *(CONTROL, WORKSPACE, ENV_PREFIX, HOME),
+        ],
+        "files": {
+            "/etc/passwd": _PASSWD,
+            "/etc/group": _GROUP,
+            "/etc/hosts": hosts,
+            "/etc/hostname": "sandbox\n",
+            "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+            "/etc/resolv.conf": "",
+        },
+        "links": {**links, "/var/tmp": "/tmp", "/etc/mtab": "/proc/mounts"},
+        "binds": binds,
+        "masks": _masks(prefix),
+    }
+
+
+def _masks(prefix: str) -> list[str]:
+    """Host-installed Python packages, hidden: they may hold a task's reference implementation."""
+    found: set[str] = set()
+    for base in {prefix, "/usr", "/usr/local"}:
+        for pattern in ("lib/python3*/site-packages", "lib/python3*/dist-packages"):
+            found.update(p for p in glob.glob(f"{base}/{pattern}") if os.path.isdir(p))
+    return sorted(path for path in found if os.path.realpath(path) == path)
+
+
+def command_line(
+    stage: str,
+    spec: SandboxSpec,
+    argv: Sequence[str],
+    *,
+    bwrap: str,
+    init: bool,
+    seccomp: bool,
+    cwd: str = WORKSPACE,
+    env: Mapping[str, str] | None = None,
+) -> list[str]:
+    """bwrap's command line for one process tree in the sandbox.
+
+    Args:
+        init: ``argv`` is the sandbox's own init, as pid 1, which signals from inside can't end.
+    """
+    base = f"{stage}/m"
+    line = [
+        bwrap,
+        *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+        *("--unshare-cgroup-try", "--die-with-parent", "--new-session"),
+        *("--uid", str(INNER_UID), "--gid", str(INNER_UID), "--hostname", "sandbox"),
+        *("--cap-drop", "ALL"),
+        *("--ro-bind", f"{stage}/root", "/"),
+        *("--proc", "/proc", "--dev", "/dev", "--bind", f"{base}/shm", "/dev/shm"),
+        *("--remount-ro", "/dev"),
+        *("--bind", f"{base}/ws/workspace", WORKSPACE),
+        *("--bind", f"{base}/ws/env", ENV_PREFIX),
+        *("--bind", f"{base}/ws/home", HOME),
+        *("--bind", f"{base}/tmp", "/tmp"),
+        *("--ro-bind", f"{base}/ctl", CONTROL),
+        *("--chdir", cwd, "--clearenv"),
+    ]
+    if spec.network == "none":
+        line.append("--unshare-net")
+    else:
+        line += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
+    if init:
+        line.append("--as-pid-1")
+    line += ["--seccomp", str(SECCOMP_FD)] if seccomp else ["--disable-userns"]
+    for name, value in {**BASE_ENV, **dict(spec.env), **(env or {})}.items():
+        line += ["--setenv", name, value]
+    return [*line, "--", *argv]

@@ -1,0 +1,182 @@
+"""Persistent shells: state survives between commands, each command's status comes out of band."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass, field
+
+import anyio
+
+from repodrome.envs.sandbox.base import WORKSPACE
+from repodrome.envs.sandbox.bubblewrap.live import BIG_COMMAND, Channel, Live, write_all
+from repodrome.envs.sandbox.bubblewrap.processes import kill_command, kill_pid
+from repodrome.envs.sandbox.bubblewrap.root import CONTROL
+from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, drain
+from repodrome.tools.workspace import CommandResult
+
+SESSION = r"""
+builtin cd -- "$1" || builtin cd %(workspace)s
+if [ -n "$2" ]; then . "$2" 2>/dev/null; fi
+printf '0 %%s\0' "$$" >&9
+while IFS= read -r -d '' -u 8 _rd_number && IFS= read -r -d '' -u 8 _rd_command; do
+  eval "$_rd_command" </dev/null 8<&- 9>&-
+  builtin printf '%%s %%s %%s\0' "$_rd_number" "$?" "$PWD" >&9
+done
+""" % {"workspace": WORKSPACE}
+STATE = r"""{ printf 'builtin cd -- %q\n' "$PWD"; export -p; declare -f; alias -p; shopt -p; } """
+GRACE = 1.0
+"""Seconds that a shell gets to answer after its command was killed."""
+
+
+@dataclass
+class Shell:
+    """One session.
+
+    Attributes:
+        cwd: where the shell was after its last command.
+        busy: a command runs.
+    """
+
+    live: Live
+    channel: Channel
+    poller: Poller
+    name: str
+    cwd: str = WORKSPACE
+    pid_inside: int = 0
+    number: int = 0
+    lost: bool = False
+    _status: bytearray = field(default_factory=bytearray)
+
+    @classmethod
+    async def open(cls, live: Live, name: str, *, cwd: str = WORKSPACE, state: str = "") -> Shell:
+        """Start a shell and wait until it answers.
+
+        Args:
+            state: path inside of a script that brings back a former shell's state.
+
+        Raises:
+            SandboxError: the sandbox ended.
+        """
+        channel = live.channel(input=True)
+        poller = Poller()
+        shell = cls(live, channel, poller, name, cwd=cwd)
+        base = f"{CONTROL}/{channel.number}"
+        words = shlex.join(
+            ["/bin/bash", "--noprofile", "--norc", "-c", SESSION, "bash", cwd, state]
+        )
+        try:
+            poller.add(channel.status, live.reply_fd)
+            await live.tell(f"{words} </dev/null >{base}.out 2>&1 8<{base}.in 9>{base}.st &")
+            await shell._ready()
+            poller.add(channel.output)
+        except BaseException:
+            shell.close()
+            raise
+        for file in channel.names:
+            live.remove(file)
+        channel.names.clear()
+        return shell
+
+    async def _ready(self) -> None:
+        while not self.pid_inside:
+            if self.live.reply_fd in await self.poller.wait():
+                raise await self.live.died()
+            drain(self.channel.status, self._status)
+            record, found, rest = self._status.partition(b"\0")
+            if found:
+                self._status = rest
+                self.pid_inside = int(record.split()[1])
+
+    async def run(self, command: str, *, timeout: float, max_output: int) -> CommandResult:
+        """Run one command; afterwards ``lost`` says whether the shell is still there.
+
+        Raises:
+            SandboxError: the sandbox ended.
+        """
+        self.number += 1
+        capture = Capture(max_output)
+        began = time.monotonic()
+        file = ""
+        data = command.encode(errors="surrogateescape").replace(b"\0", b"")
+        if len(data) > BIG_COMMAND:
+            file = f"{self.channel.number}.cmd"
+            data = f". {self.live.file(file, data)}".encode()
+        status: int | None = None
+        timed_out = False
+        finished = False
+        try:
+            await write_all(self.channel.input, b"%d\0%s\0" % (self.number, data))
+            with anyio.move_on_after(timeout) as scope:
+                status = await self._finish(capture)
+            if scope.cancelled_caught:
+                timed_out = True
+                status = await self._stop(capture, began)
+            finished = True
+        finally:
+            if not finished:  # cancelled half-way: what runs must not go on, nor answer the next
+                self._abandon()
+            if file:
+                self.live.remove(file)
+        drain(self.channel.output, capture)
+        return CommandResult(
+            exit_code=None if timed_out else status,
+            stdout=capture.value(),
+            dropped=capture.dropped,
+            seconds=time.monotonic() - began,
+            timed_out=timed_out,
+            shell_lost=self.lost,
+        )
+
+    async def _finish(self, capture: Capture) -> int | None:
+        """Read until the command's status comes; None when the shell ended instead."""
+        while True:
+            ready = await self.poller.wait()
+            if self.channel.output in ready and not drain(self.channel.output, capture):
+                self.poller.remove(self.channel.output)
+            if self.channel.status in ready:
+                open_still = drain(self.channel.status, self._status)
+                status = self._answer()
+                if status is not None:
+                    return status
+                if not open_still:
+                    self.lost = True
+                    return None
+            if self.live.reply_fd in ready:
+                raise await self.live.died()
+
+    def _answer(self) -> int | None:
+        """The status of the present command; answers to earlier ones are forgeries or late."""
+        while b"\0" in self._status:
+            record, _, self._status = self._status.partition(b"\0")
+            fields = bytes(record).split(b" ", 2)
+            if len(fields) == 3 and fields[0] == b"%d" % self.number and fields[1].isdigit():
+                self.cwd = fields[2].decode(errors="surrogateescape")
+                return int(fields[1])
+        if len(self._status) > 1 << 16:
+            self._status.clear()
+        return None
+
+    async def _stop(self, capture: Capture, began: float) -> int | None:
+        """Kill the command's process tree, and the shell too where it doesn't come back."""
+        for _ in range(3):
+            kill_command(self.live, self.pid_inside, began)
+            with anyio.move_on_after(GRACE / 3):
+                return await self._finish(capture)
+        self._abandon()
+        return None
+
+    def _abandon(self) -> None:
+        self.lost = True
+        kill_command(self.live, self.pid_inside, 0.0)
+        kill_pid(self.live, self.pid_inside)
+
+    async def save(self) -> bytes:
+        """A script that brings this shell's state (cwd, exports, functions, options) to another."""
+        result = await self.run(STATE, timeout=5, max_output=8 << 20)
+        return result.stdout if result.exit_code == 0 and not result.dropped else b""
+
+    def close(self) -> None:
+        """Let go of the shell: its input ends, so it does."""
+        self.poller.close()
+        self.live.drop(self.channel)

@@ -1,0 +1,500 @@
+"""The spawner: a small process that makes namespaces, mounts and bwrap children for one host process.
+
+Run as a script (``python -I -S spawner.py FD``), standard library only, so that it starts in
+milliseconds, stays small, and forks cheaply however large the trainer is. It lives outside every
+sandbox. One thread, because bwrap's ``--die-with-parent`` is tied to the *thread* that made it.
+
+It talks over one SEQPACKET socket. An *order* is a JSON object with descriptors attached; the first
+descriptor is always that order's own reply socket. Orders are carried out by *blanks*: children
+forked ahead of time that already sit in their own cgroup (the first attach to a cold cgroup costs
+about 10 ms) and mount namespace. A blank makes or joins a filesystem, answers, and becomes bwrap.
+
+When the host process dies, the socket reports end of file, the spawner exits, every bwrap dies with
+it, and with the last process of a namespace the kernel drops its mounts: only empty cgroup
+directories and one empty temp directory can be left, which the reaper removes.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+MS_RDONLY, MS_NOSUID, MS_NODEV = 1, 2, 4
+MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 32, 4096, 16384, 1 << 19
+PR_SET_PDEATHSIG = 1
+MAX_FDS = 16
+MAX_MESSAGE = 1 << 18
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    """Raise OSError where a libc call answered -1."""
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """mount(2)."""
+    check(
+        libc.mount(
+            source.encode(),
+            target.encode(),
+            kind.encode() if kind else None,
+            ctypes.c_ulong(flags),
+            options.encode() or None,
+        ),
+        f"mount {kind or 'bind'} on {target}",
+    )
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    check(libc.unshare(flags), "unshare")
+
+
+def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    """Send one message; a peer that went away is not our concern."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    try:
+        sock.sendmsg([json.dumps(message).encode()], ancillary, socket.MSG_NOSIGNAL)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and its descriptors; empty bytes at end of file."""
+    data, fds, _flags, _addr = socket.recv_fds(sock, MAX_MESSAGE, MAX_FDS)
+    return data, list(fds)
+
+
+def bind_into(root: str, path: str) -> None:
+    """Bind the host's ``path`` at the same place below ``root``, unless something covers it."""
+    target = root + path
+    if os.path.lexists(target) and os.path.exists(path):
+        here, there = os.stat(target), os.stat(path)
+        if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+            return
+    if os.path.isdir(path):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+    mount(path, target, None, MS_BIND | MS_REC)
+
+
+def make_skeleton(config: dict[str, Any]) -> None:
+    """The read-only root that all sandboxes share: host toolchain, a minimal /etc, mount points."""
+    root = f"{config['stage']}/root"
+    for name in config["directories"]:
+        os.makedirs(root + name, exist_ok=True)
+    for name, text in config["files"].items():
+        Path(root + name).write_text(text)
+    for name, target in config["links"].items():
+        os.symlink(target, root + name)
+    for path in config["binds"]:
+        bind_into(root, path)
+    for path in config["masks"]:
+        mount(f"{root}/var/empty", root + path, None, MS_BIND)
+
+
+class Filesystem:
+    """Makes the writable filesystem of one sandbox in the caller's own mount namespace.
+
+    ``m`` is a tmpfs with the sandbox's byte and inode quota; below it ``upper`` and ``work`` of the
+    overlay, ``ws`` where the overlay is mounted, ``tmp``, ``shm`` and ``ctl`` (FIFOs and scripts of
+    the host, read-only inside). Extra toolchains are bound into this namespace's root skeleton.
+    """
+
+    def __init__(self, config: dict[str, Any], order: dict[str, Any], fds: dict[str, int]) -> None:
+        self.config, self.order, self.fds = config, order, fds
+        self.base = f"{config['stage']}/m"
+
+    def make(self) -> tuple[int, int, int]:
+        """Mount everything. Returns descriptors of the base, the overlay's root and the namespace."""
+        self._tmpfs()
+        if not self.order.get("snapshot"):
+            self._toolchains()
+            self._overlay()
+        return self.handles()
+
+    def handles(self) -> tuple[int, int, int]:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        base = os.open(self.base, flags)
+        root = os.open(f"{self.base}/ws", flags)
+        return base, root, os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _tmpfs(self) -> None:
+        quota = f"mode=0755,size={self.order['size']},nr_inodes={self.order['inodes']}"
+        mount("repodrome", self.base, "tmpfs", MS_NOSUID | MS_NODEV, quota)
+        uid, gid = self.config["uid"], self.config["gid"]
+        for name, mode, owned in (
+            ("ws", 0o755, False),
+            ("ctl", 0o755, False),
+            ("work", 0o755, False),
+            ("upper", 0o755, False),
+            ("tmp", 0o1777, True),
+            ("shm", 0o1777, True),
+        ):
+            path = f"{self.base}/{name}"
+            os.mkdir(path)
+            os.chmod(path, mode)
+            if owned:
+                os.chown(path, uid, gid)
+        if "copy" in self.fds:
+            self._copy(self.fds["copy"])
+
+    def _copy(self, source: int) -> None:
+        """Bring over what another sandbox or snapshot has written: its upper layer and /tmp."""
+        os.set_inheritable(source, True)
+        tree = [f"/proc/self/fd/{source}/upper", f"/proc/self/fd/{source}/tmp"]
+        command = ["cp", "-a", "--reflink=auto", *tree, f"{self.base}/"]
+        pid = os.posix_spawnp("cp", command, {"PATH": "/usr/bin:/bin"})
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) not in (0, 1):
+            raise OSError(errno.EIO, "copying a snapshot failed")
+        os.set_inheritable(source, False)
+
+    def _toolchains(self) -> None:
+        for path in self.order["toolchains"]:
+            bind_into(f"{self.config['stage']}/root", path)
+
+    def _overlay(self) -> None:
+        # Descriptors instead of paths: no escaping of ':' and ',', and short option strings.
+        layers = [os.open(p, os.O_PATH | os.O_DIRECTORY) for p in reversed(self.order["layers"])]
+        upper, work = f"{self.base}/upper", f"{self.base}/work"
+        persist = self.order.get("persist")
+        if persist:
+            upper, work = f"{persist}/upper", f"{persist}/work"
+            for path in (upper, work):
+                os.makedirs(path, exist_ok=True)
+        for name in ("workspace", "env", "home"):
+            if not any(os.path.isdir(f"/proc/self/fd/{fd}/{name}") for fd in layers):
+                os.makedirs(f"{upper}/{name}", exist_ok=True)
+                os.chown(f"{upper}/{name}", self.config["uid"], self.config["gid"])
+        lower = ":".join(f"/proc/self/fd/{fd}" for fd in layers)
+        own = "userxattr" if self.config["rootless"] else "redirect_dir=on"
+        up, wk = (os.open(p, os.O_PATH | os.O_DIRECTORY) for p in (upper, work))
+        options = f"lowerdir={lower},upperdir=/proc/self/fd/{up},workdir=/proc/self/fd/{wk},{own}"
+        mount("repodrome", f"{self.base}/ws", "overlay", MS_NOSUID | MS_NODEV, options)
+        for fd in (*layers, up, wk):
+            os.close(fd)
+
+
+class Blank:
+    """A child waiting for its order, already in its own cgroup and mount namespace."""
+
+    def __init__(self, config: dict[str, Any], number: int) -> None:
+        self.config = config
+        self.name = f"{config['prefix']}-{number}"
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            mine.close()
+            self._child(theirs, parent)
+        theirs.close()
+        self.sock = mine
+
+    def _child(self, sock: socket.socket, parent: int) -> NoReturn:
+        code = 1
+        try:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for directory in self.config["cgroups"].values():
+                os.makedirs(f"{directory}/{self.name}", exist_ok=True)
+                write_file(f"{directory}/{self.name}/cgroup.procs", "0")
+            unshare(CLONE_NEWNS)
+            data, fds = receive(sock)
+            if data:
+                self._obey(json.loads(data), fds)
+                code = 0
+        except OSError as error:
+            os.write(2, f"repodrome spawner: a child could not start: {error}\n".encode())
+        finally:
+            os._exit(code)
+
+    def _obey(self, order: dict[str, Any], numbers: list[int]) -> None:
+        fds = dict(zip(order["fds"], numbers, strict=True))
+        reply = socket.socket(fileno=fds["reply"])
+        try:
+            for controller, name, value in order.get("limits", ()):
+                directory = self.config["cgroups"].get(controller)
+                if directory:
+                    write_file(f"{directory}/{self.name}/{name}", value)
+            handles: tuple[int, ...] = ()
+            if "ns" in fds:
+                check(libc.setns(fds["ns"], CLONE_NEWNS), "setns")
+            else:
+                handles = Filesystem(self.config, order, fds).make()
+            answer = {"pid": os.getpid(), "cgroup": self.name}
+            send(reply, answer, handles)
+            for handle in handles:
+                os.close(handle)
+            if order.get("argv"):
+                self._become(order, fds)
+        except (OSError, ValueError) as error:
+            send(reply, {"error": str(error)})
+            os._exit(125)
+
+    def _become(self, order: dict[str, Any], fds: dict[str, int]) -> None:
+        """Turn into bwrap, without privileges."""
+        for name, value in order.get("rlimits", {}).items():
+            kind = getattr(resource, name)
+            _soft, hard = resource.getrlimit(kind)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (value, value))
+        for target, name in ((0, "stdin"), (1, "stdout"), (2, "stderr"), (10, "seccomp")):
+            if name in fds:
+                os.dup2(fds[name], target, inheritable=True)
+        os.closerange(11, 512)
+        for fd in range(3, 11):
+            if not (fd == 10 and "seccomp" in fds):
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass
+        os.chdir("/")
+        os.umask(0o022)
+        if not self.config["rootless"]:
+            os.setgroups([])
+            os.setresgid(*(self.config["gid"],) * 3)
+            os.setresuid(*(self.config["uid"],) * 3)
+        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.execve(order["argv"][0], order["argv"], {"PATH": "/usr/bin:/bin"})
+
+
+def write_file(path: str, value: str) -> None:
+    """Write a control file in one call."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
+
+
+class Spawner:
+    """The loop: take orders, hand them to blanks, reap, tidy cgroups."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.config: dict[str, Any] = {}
+        self.blanks: list[Blank] = []
+        self.running: dict[int, tuple[str, socket.socket]] = {}
+        self.tidy: list[str] = []
+        self.count = 0
+        self.wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+
+    def prepare(self) -> None:
+        """Private namespaces, and the stage on which sandboxes put their mounts."""
+        data, _ = receive(self.sock)
+        self.config = json.loads(data)
+        try:
+            if self.config["rootless"]:
+                uid, gid = os.getuid(), os.getgid()
+                unshare(CLONE_NEWUSER | CLONE_NEWNS)
+                write_file("/proc/self/setgroups", "deny")
+                write_file("/proc/self/uid_map", f"0 {uid} 1")
+                write_file("/proc/self/gid_map", f"0 {gid} 1")
+                self.config["uid"] = self.config["gid"] = 0
+            else:
+                unshare(CLONE_NEWNS)
+            mount("none", "/", None, MS_REC | MS_SLAVE)
+            stage = self.config["stage"]
+            mount("repodrome", stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
+            os.mkdir(f"{stage}/m")
+            make_skeleton(self.config)
+        except OSError as error:
+            send(self.sock, {"error": str(error)})
+            sys.exit(1)
+        send(self.sock, {"ready": os.getpid()})
+
+    def loop(self) -> None:
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        poll.register(self.wake, select.POLLIN)
+        while True:
+            wanted = len(self.blanks) < self.config["warm"]
+            ready = poll.poll(0 if wanted else 200 if self.tidy else None)
+            if not ready:
+                if wanted:
+                    self._blank()
+                self._tidy()
+                continue
+            for fd, _event in ready:
+                if fd == self.wake:
+                    try:
+                        os.read(self.wake, 4096)
+                    except BlockingIOError:
+                        pass
+                    self._reap()
+                else:
+                    data, fds = receive(self.sock)
+                    if not data:
+                        return
+                    self._order(data, fds)
+
+    def _blank(self) -> None:
+        self.count += 1
+        try:
+            self.blanks.append(Blank(self.config, self.count))
+        except OSError:  # out of processes: the next order tries again, and reports it
+            time.sleep(0.05)
+
+    def _order(self, data: bytes, fds: list[int]) -> None:
+        order = json.loads(data)
+        if "kill" in order:
+            self._kill(order["kill"])
+            return
+        reply = socket.socket(fileno=os.dup(fds[0]))
+        try:
+            if not self.blanks:
+                self.count += 1
+                self.blanks.append(Blank(self.config, self.count))
+            blank = self.blanks.pop(0)
+            blank.sock.sendmsg(
+                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+            )
+            blank.sock.close()
+            self.running[blank.pid] = (blank.name, reply)
+        except OSError as error:
+            send(reply, {"error": f"could not start a process: {error}"})
+            reply.close()
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _kill(self, pid: int) -> None:
+        """Kill a child of ours and, through its cgroup, everything below it."""
+        if pid not in self.running:
+            return
+        name, _ = self.running[pid]
+        unified = self.config["cgroups"].get("unified")
+        if unified:
+            try:
+                write_file(f"{unified}/{name}/cgroup.kill", "1")
+            except OSError:
+                pass
+        os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self.running:
+                name, reply = self.running.pop(pid)
+                oom = self._oom_kills(name)
+                self.tidy.append(name)
+                self._tidy()
+                code = os.waitstatus_to_exitcode(status)
+                send(reply, {"exit": code if code >= 0 else 128 - code, "oom": oom})
+                reply.close()
+            else:
+                for blank in [b for b in self.blanks if b.pid == pid]:
+                    blank.sock.close()
+                    self.blanks.remove(blank)
+                    self.tidy.append(blank.name)
+                    time.sleep(0.01)  # a blank that can't start must not become a fork storm
+
+    def _oom_kills(self, name: str) -> int:
+        """How often the memory limit killed something in the cgroup; both versions say oom_kill."""
+        memory = self.config["cgroups"].get("memory")
+        for file in ("memory.events", "memory.oom_control") if memory else ():
+            try:
+                text = Path(f"{memory}/{name}/{file}").read_text()
+            except OSError:
+                continue
+            for line in text.splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+        return 0
+
+    def _tidy(self) -> None:
+        """Remove the cgroups of what ended; the last processes may take a moment to go."""
+        left = []
+        for name in self.tidy:
+            busy = False
+            for directory in self.config["cgroups"].values():
+                try:
+                    os.rmdir(f"{directory}/{name}")
+                except FileNotFoundError:
+                    pass
+                except OSError:
+                    busy = True
+            if busy:
+                left.append(name)
+        self.tidy = left
+
+    def finish(self) -> None:
+        """Kill what is left and wait for it, so that nothing outlives the host process."""
+        for pid in [*self.running, *(b.pid for b in self.blanks)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        for blank in self.blanks:
+            self.tidy.append(blank.name)
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
+            if pid in self.running:
+                self.tidy.append(self.running.pop(pid)[0])
+        deadline = time.monotonic() + 5
+        self._tidy()
+        while self.tidy and time.monotonic() < deadline:
+            time.sleep(0.005)
+            self._tidy()
+        check(libc.umount2(self.config["stage"].encode(), 2), "umount stage")
+        try:
+            os.rmdir(self.config["stage"])
+        except OSError:
+            pass
+
+
+def main() -> None:
+    """Serve one host process until its socket closes."""
+    number = int(sys.argv[1])
+    os.setsid()
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    sock = socket.socket(fileno=number)
+    os.set_inheritable(number, False)
+    devnull = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(devnull, fd)
+    Path("/proc/self/oom_score_adj").write_text("0")
+    spawner = Spawner(sock)
+    spawner.prepare()
+    try:
+        spawner.loop()
+    finally:
+        spawner.finish()
+
+
+if __name__ == "__main__":
+    main()

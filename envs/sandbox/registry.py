@@ -1,0 +1,46 @@
+"""Sandbox backends by name: one object a process, so that prefetched sandboxes are shared."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from repodrome.envs.sandbox.base import SandboxBackend
+from repodrome.errors import UnknownNameError
+
+GROUP = "repodrome.sandbox"
+_BUILT_IN = {
+    "bubblewrap": "repodrome.envs.sandbox.bubblewrap.backend:BubblewrapBackend",
+}
+_made: dict[tuple[int, str], SandboxBackend] = {}
+
+
+def backend_names() -> list[str]:
+    """Every known backend, ours and third parties'."""
+    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def get_backend(name: str | SandboxBackend) -> SandboxBackend:
+    """The backend of that name (an object is passed through), made at first use in this process.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if not isinstance(name, str):
+        return name
+    key = (os.getpid(), name)
+    if key not in _made:
+        _made[key] = _load(name)()
+    return _made[key]
+
+
+def _load(name: str) -> type[SandboxBackend]:
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        found: type[SandboxBackend] = getattr(import_module(module), attribute)
+        return found
+    for point in entry_points(group=GROUP, name=name):
+        loaded: type[SandboxBackend] = point.load()
+        return loaded
+    raise UnknownNameError("sandbox", name, backend_names())
