@@ -112,6 +112,8 @@ class VerifierSpec(TaskModel):
             ``tests/test.sh`` writing ``/logs/verifier/reward.json`` or ``.txt``).
         inject_at: where the files of ``tests/`` go in the workspace.
         run: for pytest: test files or directories to run (default: those of the expected ids).
+        run_in: for pytest: workspace directory the tests are run in (``"."`` is the workspace
+            itself); default: ``/tmp``, outside the workspace.
         python_path: workspace directories put at the END of ``sys.path``, e.g. ``["src"]``.
         fail_to_pass, pass_to_pass: exact test ids; normally in ``expected.json`` beside
             ``task.toml`` (keys FAIL_TO_PASS, PASS_TO_PASS), written by ``repodrome task validate``.
@@ -128,6 +130,7 @@ class VerifierSpec(TaskModel):
     kind: Literal["pytest", "mutants", "command", "script"] = "pytest"
     inject_at: str = "tests"
     run: tuple[str, ...] = ()
+    run_in: str = ""
     python_path: tuple[str, ...] = ()
     pytest_args: tuple[str, ...] = ()
     fail_to_pass: tuple[str, ...] = ()
