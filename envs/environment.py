@@ -1,0 +1,416 @@
+"""From a task to what its sandboxes are made of: cached, content-addressed layers.
+
+1. the pristine tree (:mod:`repodrome.tasks.source`), keyed by its content;
+2. the package layer: a virtual environment at ``/env``, keyed by Python, requirements and owner;
+3. the set-up layer: what the task's set-up commands wrote, keyed by the two below it and by them.
+
+2 and 3 are built inside a sandbox with network and the user's own pip settings, once; agent and
+grader get them read-only and without network. A failed build leaves nothing in the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+import platform
+import shutil
+import sys
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repodrome.envs.sandbox.base import (
+    ENV_PREFIX,
+    WORKSPACE,
+    Sandbox,
+    SandboxBackend,
+    SandboxLimits,
+    SandboxSpec,
+)
+from repodrome.errors import SetupError
+from repodrome.tasks.model import EnvironmentSpec, Task
+from repodrome.tasks.store import Lock, Store, remove_tree
+
+if TYPE_CHECKING:
+    from repodrome.tasks.source import Materialised
+
+FORMAT = 1
+"""Part of every key: raise it when layers are built differently."""
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOG_LINES = 40
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A task, ready to start sandboxes.
+
+    Attributes:
+        spec: for ``backend.start``; the same object for the same task, so prefetched ones match.
+        materialised: the pristine tree, its hidden files and reference.
+    """
+
+    spec: SandboxSpec
+    materialised: Materialised
+
+    @property
+    def intact(self) -> bool:
+        """Nobody has cleaned the cache meanwhile."""
+        return all(layer.is_dir() for layer in self.spec.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Python:
+    """An interpreter of the host (or image).
+
+    Attributes:
+        path: of the executable.
+        version: ``X.Y.Z``, or as the task has it where the host can't ask it.
+        prefix: to be bound into the sandbox, or None where the sandbox has it anyway.
+    """
+
+    path: str
+    version: str
+    prefix: str | None
+
+
+async def prepare(
+    task: Task,
+    backend: SandboxBackend,
+    *,
+    store: Store | None = None,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Have every layer of the task in the cache, and say what its sandboxes are made of.
+
+    The first call of a process for a task hashes its content; later ones with the same ``Task``
+    object cost microseconds. Concurrent callers build each layer once.
+
+    Args:
+        task: the task.
+        backend: builds the layers; its ``owner`` attribute, ``(uid, gid)``, owns their files.
+        store: the cache; default: the user's.
+        progress: told, in a line each, what takes time.
+
+    Raises:
+        SetupError: a layer could not be built; holds the end of the log.
+        UsageError: the task's source or the cache is wrong.
+        SandboxError: the sandbox to build in could not be started, or was lost.
+    """
+    store = store or Store()
+    owner = _owner(backend)
+    scope = (backend.name, owner, store.root)
+    memo = _memo_of(task)
+    found = memo.get(scope)
+    if found is not None and found.intact:
+        return found
+    tell = progress or _silent
+    # By content, not by object: loading a task twice must not build twice either.
+    async with _turnstile(f"prepare {task.id} {scope}"):
+        found = memo.get(scope)
+        if found is not None and found.intact:
+            return found
+        prepared = await _prepare(task, backend, store, owner, tell)
+        memo[scope] = prepared
+        return prepared
+
+
+async def _prepare(
+    task: Task, backend: SandboxBackend, store: Store, owner: tuple[int, int], tell: Progress
+) -> Prepared:
+    from repodrome.tasks.source import materialise
+
+    materialised = await asyncio.to_thread(materialise, task, store, owner=owner, progress=tell)
+    environment = task.environment
+    python = await _find_python(environment)
+    builder = _Builder(task, backend, store, python, tell)
+    layers = [materialised.layer]
+    package_key = ""
+    if environment.packages:
+        package_key = _key(
+            "packages",
+            [python.path, python.version, list(environment.packages), owner],
+            environment.docker_image or backend.name,
+        )
+        layers.append(
+            await _built(
+                store, "packages", package_key, functools.partial(builder.packages, tuple(layers))
+            )
+        )
+    if environment.setup:
+        key = _key(
+            "setup",
+            [package_key, materialised.key, list(environment.setup), sorted(environment.env.items())],
+            [python.path, python.version, owner, environment.docker_image or backend.name],
+        )
+        layers.append(
+            await _built(store, "setup", key, functools.partial(builder.setup, tuple(layers)))
+        )
+    return Prepared(
+        spec=SandboxSpec(
+            layers=tuple(layers),
+            env=tuple(_base_env(environment, python).items()),
+            limits=SandboxLimits(
+                memory_mb=environment.memory_mb,
+                cpus=environment.cpus,
+                pids=environment.pids,
+                disk_mb=environment.storage_mb,
+                inodes=environment.inodes,
+            ),
+            network="full" if environment.network_mode == "full" else "none",
+            toolchains=(python.prefix,) if python.prefix else (),
+            image=environment.docker_image,
+            name=task.id,
+        ),
+        materialised=materialised,
+    )
+
+
+class _Builder:
+    """Builds the layers of one task in sandboxes with network."""
+
+    def __init__(
+        self, task: Task, backend: SandboxBackend, store: Store, python: _Python, tell: Progress
+    ) -> None:
+        self._task = task
+        self._backend = backend
+        self._store = store
+        self._python = python
+        self._tell = tell
+
+    async def packages(self, below: tuple[Path, ...], target: Path) -> None:
+        """The layer with ``/env``: a virtual environment holding the task's packages."""
+        packages = self._task.environment.packages
+        self._tell(f"installing {', '.join(packages)}")
+        commands: list[Sequence[str]] = [
+            (self._python.path, "-m", "venv", ENV_PREFIX),
+            # pip compiles what it installs: agents and graders then start without doing it again.
+            (f"{ENV_PREFIX}/bin/python", "-m", "pip", "install", "--compile", *packages),
+        ]
+        await self._build(below, target, commands, "install the packages", cwd="/")
+
+    async def setup(self, below: tuple[Path, ...], target: Path) -> None:
+        """The layer that the task's set-up commands write."""
+        commands: list[Sequence[str]] = [
+            ("/bin/bash", "-e", "-o", "pipefail", "-c", command)
+            for command in self._task.environment.setup
+        ]
+        await self._build(below, target, commands, "run the set-up commands", cwd=WORKSPACE)
+
+    async def _build(
+        self,
+        below: tuple[Path, ...],
+        target: Path,
+        commands: Sequence[Sequence[str]],
+        what: str,
+        *,
+        cwd: str,
+    ) -> None:
+        from repodrome.envs.pip_settings import pip_settings
+
+        environment = self._task.environment
+        pip = await asyncio.to_thread(pip_settings)
+        env = {**_base_env(environment, self._python), **pip.env, "PYTHONDONTWRITEBYTECODE": "1"}
+        prefix = (self._python.prefix,) if self._python.prefix else ()
+        spec = SandboxSpec(
+            layers=below,
+            env=tuple(env.items()),
+            limits=SandboxLimits(
+                # Installing may take more than working: compilers, unpacked archives.
+                memory_mb=max(environment.memory_mb, 4096),
+                cpus=max(environment.cpus, 2.0),
+                pids=max(environment.pids, 1024),
+                disk_mb=max(environment.storage_mb, 8192),
+                inodes=max(environment.inodes, 1_000_000),
+                cpu_seconds=max(3600, int(environment.build_timeout_sec) * 2),
+            ),
+            network="full",
+            toolchains=(*prefix, *pip.paths),
+            image=environment.docker_image,
+            name=f"set-up of {self._task.id}",
+        )
+        deadline = time.monotonic() + environment.build_timeout_sec
+        sandbox = await self._backend.start(spec, live=False, persist=True)
+        try:
+            for argv in commands:
+                await self._run(sandbox, argv, what, cwd, deadline)
+            await sandbox.commit(target)
+        finally:
+            await sandbox.close()
+
+    async def _run(
+        self, sandbox: Sandbox, argv: Sequence[str], what: str, cwd: str, deadline: float
+    ) -> None:
+        left = deadline - time.monotonic()
+        result = await sandbox.run(argv, cwd=cwd, timeout=max(1.0, left), max_output=1 << 20)
+        if result.exit_code == 0 and not result.timed_out:
+            return
+        log = b"\n".join((result.stdout, result.stderr)).decode("utf-8", errors="replace")
+        tail = "\n".join(log.strip().splitlines()[-_LOG_LINES:])
+        if result.timed_out:
+            end = (
+                f"it took longer than {self._task.environment.build_timeout_sec:g} s; raise "
+                "environment.build_timeout_sec"
+            )
+        elif result.oom_killed:
+            end = "it ran out of memory; raise environment.memory_mb"
+        else:
+            end = (
+                f"exit status {result.exit_code}; check [environment] in task.toml, and that pip "
+                "works on this machine with your settings"
+            )
+        raise SetupError(f"could not {what} of task {self._task.id}: {end}", log_tail=tail)
+
+
+def _base_env(environment: EnvironmentSpec, python: _Python) -> dict[str, str]:
+    directories = [f"{ENV_PREFIX}/bin"]
+    if python.prefix:
+        directories.append(str(Path(python.path).parent))
+    env = {"PATH": ":".join([*directories, _SYSTEM_PATH])}
+    if environment.packages:
+        env["VIRTUAL_ENV"] = ENV_PREFIX
+    env.update(environment.env)
+    return env
+
+
+# -- Python ---------------------------------------------------------------------------------------
+
+
+async def _find_python(environment: EnvironmentSpec) -> _Python:
+    wanted = environment.python
+    if environment.docker_image:
+        return _Python("python3", wanted, None)
+    if wanted == "host":
+        path = Path(sys.base_exec_prefix) / "bin" / "python{}.{}".format(*sys.version_info[:2])
+        return _Python(str(path), platform.python_version(), _to_bind(sys.base_prefix))
+    found = shutil.which(f"python{wanted}")
+    if found is None:
+        raise SetupError(
+            f"python{wanted} is not on this machine's PATH; install it, or set "
+            'environment.python = "host" in task.toml'
+        )
+    return await _asked(str(Path(found).resolve()))
+
+
+_interpreters: dict[str, _Python] = {}
+
+
+async def _asked(path: str) -> _Python:
+    """What an interpreter says of itself; asked once a process."""
+    if path not in _interpreters:
+        code = "import platform, sys; print(platform.python_version()); print(sys.base_prefix)"
+        process = await asyncio.create_subprocess_exec(
+            path, "-I", "-c", code, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        lines = output.decode().splitlines()
+        if process.returncode != 0 or len(lines) != 2:
+            raise SetupError(f"{path} doesn't run; mend it, or set environment.python")
+        _interpreters[path] = _Python(path, lines[0], _to_bind(lines[1]))
+    return _interpreters[path]
+
+
+def _to_bind(prefix: str) -> str | None:
+    """What has to be bound for an interpreter: every sandbox has the host's ``/usr``."""
+    return None if Path(prefix).resolve().is_relative_to("/usr") else prefix
+
+
+# -- building once --------------------------------------------------------------------------------
+
+
+async def _built(
+    store: Store, kind: str, key: str, build: Callable[[Path], Awaitable[None]]
+) -> Path:
+    """The entry of the cache, built if it isn't there; nothing is left of a failed build."""
+    found = store.get(kind, key)
+    if found is not None:
+        return found
+    async with _turnstile(f"{store.root} {kind} {key}"):
+        lock = await _acquire(store, kind, key)
+        try:
+            found = store.get(kind, key)
+            if found is not None:
+                return found
+            staged = await asyncio.to_thread(store.new_staging, kind)
+            # The sandbox makes it when it commits.
+            staged.rmdir()
+            try:
+                await build(staged)
+                return await asyncio.to_thread(store.publish, staged, kind, key)
+            finally:
+                if staged.exists():
+                    await asyncio.to_thread(remove_tree, staged)
+        finally:
+            lock.release()
+
+
+async def _acquire(store: Store, kind: str, key: str) -> Lock:
+    """The lock against other processes; given back if we are cancelled while waiting for it."""
+    future = asyncio.get_running_loop().run_in_executor(None, store.acquire, kind, key)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(_release)
+        raise
+
+
+def _release(future: asyncio.Future[Lock]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        future.result().release()
+
+
+_turnstiles: weakref.WeakKeyDictionary[
+    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, asyncio.Lock]
+] = weakref.WeakKeyDictionary()
+
+
+def _turnstile(key: str) -> asyncio.Lock:
+    """The lock of a key on this event loop (asyncio's locks belong to one), while it is in use."""
+    locks = _turnstiles.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
+    lock = locks.get(key)
+    if lock is None:
+        lock = locks[key] = asyncio.Lock()
+    return lock
+
+
+# -- remembering ----------------------------------------------------------------------------------
+
+_Scope = tuple[str, tuple[int, int], Path]
+_memos: dict[int, tuple[weakref.ref[Task], dict[_Scope, Prepared]]] = {}
+
+
+def _memo_of(task: Task) -> dict[_Scope, Prepared]:
+    """What was prepared for this very object; forgotten with it (tasks hold dicts: no hash)."""
+    identity = id(task)
+    entry = _memos.get(identity)
+    if entry is None or entry[0]() is not task:
+        entry = _memos[identity] = (
+            weakref.ref(task, lambda _: _memos.pop(identity, None)),
+            {},
+        )
+    return entry[1]
+
+
+def _owner(backend: SandboxBackend) -> tuple[int, int]:
+    owner: Mapping[str, object] | tuple[int, int] | None = getattr(backend, "owner", None)
+    if not (isinstance(owner, tuple) and len(owner) == 2):
+        raise TypeError(
+            f"the sandbox backend {backend.name!r} has no 'owner' attribute; "
+            "set it to the (uid, gid) that its sandboxes run as"
+        )
+    return owner
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()[:40]
+
+
+def _silent(_: str) -> None:
+    pass

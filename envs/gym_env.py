@@ -1,0 +1,123 @@
+"""``repodrome/Repo-v0``: an episode as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+
+from repodrome.envs.episode import Episode
+from repodrome.envs.member import (
+    Action,
+    Member,
+    TaskChooser,
+    Transition,
+    action_space,
+    observation_space,
+    transcript,
+)
+from repodrome.envs.runtime import Runtime, runtime
+from repodrome.envs.sandbox.base import SandboxBackend
+from repodrome.errors import UsageError
+from repodrome.tasks.model import RewardSpec, Task
+
+
+class RepoEnv(gym.Env[str, Any]):
+    """One task (or a suite of them), played turn by turn.
+
+    - Action: an agent turn, as JSON text, as a dict, or as plain text, which finishes; see
+      :func:`repodrome.envs.actions.parse_turn`. One that can't be read is an observation and a
+      cost, never an exception.
+    - Observation: text. ``reset`` gives the instruction.
+    - Reward: 0 until the step that ends the episode; grading runs there.
+    - ``terminated``: the agent finished. ``truncated``: a limit was reached, or the machine failed.
+    - ``info``: ``messages`` (the whole conversation) and ``tools`` (schemas) in chat-completions
+      form, ``task_id``, ``stop_reason``, ``infra_failed``, ``mask``; at the end ``reward_parts``.
+
+    When the machine fails, ``info["infra_failed"]`` is true, ``info["infra_error"]`` says what
+    happened and ``info["mask"]`` is 0.0. The reward is 0.0 then only because Gymnasium wants a
+    number: leave such an episode out of the loss.
+
+    Args:
+        task: a task, ``"suite/name"``, or the path of a task folder.
+        suite: instead: a suite, from which ``reset`` draws by seed.
+        sandbox: a backend or its name.
+        rewards: the reward terms; default: the task's own.
+        render_mode: ``"ansi"``: :meth:`render` gives the last step as text.
+        prefetch: sandboxes of the task to have ready for the next resets.
+
+    Raises:
+        UsageError: both ``task`` and ``suite`` were given, or an unknown render mode.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+
+    def __init__(
+        self,
+        task: Task | str | None = None,
+        suite: str | None = None,
+        sandbox: SandboxBackend | str = "bubblewrap",
+        rewards: Sequence[RewardSpec] | None = None,
+        render_mode: str | None = None,
+        prefetch: int = 0,
+    ) -> None:
+        if render_mode not in (None, "ansi"):
+            raise UsageError(f"render_mode {render_mode!r} isn't there; use 'ansi' or None")
+        self.render_mode = render_mode
+        self.observation_space = observation_space()
+        self.action_space = action_space()
+        self._member = Member(TaskChooser(task, suite), sandbox, rewards, prefetch)
+        self._runtime: Runtime | None = None
+
+    @property
+    def episode(self) -> Episode | None:
+        """The episode being played; its coroutines belong to repodrome's own event loop."""
+        return self._member.episode
+
+    def _loop(self) -> Runtime:
+        """The process's runtime; started at the first reset, so that making an env is free."""
+        current = runtime()
+        if self._runtime is not current:
+            # First use, or we were forked: the episode of the other process is not ours to touch.
+            self._member.episode = None
+            self._runtime = current
+            current.track(self)
+        return current
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Start the next episode.
+
+        Args:
+            seed: of the episode; without it one is drawn from the environment's generator.
+            options: ``{"task": …}`` plays that task instead.
+
+        Raises:
+            UsageError: unknown task, suite, reward or backend.
+            InfraError: the episode could not be started.
+        """
+        super().reset(seed=seed)
+        if seed is None:
+            seed = int(self.np_random.integers(2**31))
+        task = (options or {}).get("task")
+        return self._loop().run(self._member.reset(seed, task))
+
+    def step(self, action: Action) -> Transition:
+        """Play one agent turn.
+
+        Raises:
+            UsageError: there is no episode, or it is over.
+        """
+        return self._loop().run(self._member.step(action))
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """The last step as text, in render mode ``"ansi"``."""
+        return transcript(self._member.episode) if self.render_mode == "ansi" else None
+
+    def close(self) -> None:
+        """Close the episode. Idempotent."""
+        if self._runtime is not None:
+            self._runtime.finish(self._member.close())
+            self._runtime = None

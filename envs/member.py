@@ -1,0 +1,223 @@
+"""What the Gymnasium faces share: episode after episode, in reset/step form, on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repodrome.envs.episode import MAX_OBSERVATION_CHARS, Episode
+from repodrome.envs.spaces import UnicodeText
+from repodrome.envs.trajectory import AssistantTurn
+from repodrome.errors import InfraError, UsageError
+from repodrome.tasks.model import RewardSpec, Task
+
+EXAMPLE_ACTION = (
+    '{"content": "", "tool_calls": [{"name": "list_dir", "arguments": {"path": "."}}]}'
+)
+"""A legal turn that changes nothing and doesn't finish."""
+
+Action = str | Mapping[str, Any] | AssistantTurn
+Transition = tuple[str, float, bool, bool, dict[str, Any]]
+
+
+def observation_space() -> UnicodeText:
+    """The space of observations."""
+    return UnicodeText(MAX_OBSERVATION_CHARS)
+
+
+def action_space() -> UnicodeText:
+    """The space of actions as text; :meth:`Member.step` takes dicts as well."""
+    from repodrome.envs.actions import MAX_ACTION_CHARS
+
+    return UnicodeText(MAX_ACTION_CHARS, example=EXAMPLE_ACTION)
+
+
+class TaskChooser:
+    """Which task the next episode plays: ``task``, or one of ``suite`` drawn by seed.
+
+    Args:
+        task: a task or a reference to one.
+        suite: the name of a suite, or its folder.
+
+    Raises:
+        UsageError: both were given.
+    """
+
+    def __init__(self, task: Task | str | None, suite: str | None) -> None:
+        if task is not None and suite is not None:
+            raise UsageError("give either task= or suite=, not both")
+        self._task = task
+        self._suite = suite
+        self._resolved: dict[str, Task] = {}
+
+    def choose(self, seed: int, wanted: Task | str | None = None) -> Task:
+        """The task for an episode with this seed; ``wanted`` beats what was given at the start.
+
+        Raises:
+            UsageError: there is none to choose from, or it isn't known.
+        """
+        from repodrome.tasks.suites import get_suite, resolve_task
+
+        task = wanted if wanted is not None else self._task
+        if task is None:
+            if self._suite is None:
+                raise UsageError(
+                    'no task: give task="suite/name" or suite="name" to make(), or '
+                    'reset(options={"task": …})'
+                )
+            # Resolved again by id, so that a task drawn twice is the same object: what was
+            # prepared for it is remembered by object.
+            drawn = get_suite(self._suite).draw(seed)
+            return self._resolved.setdefault(f"{drawn.id} {drawn.folder}", drawn)
+        if isinstance(task, str):
+            if task not in self._resolved:
+                self._resolved[task] = resolve_task(task)
+            return self._resolved[task]
+        return task
+
+
+class Member:
+    """One environment's worth of episodes. Every method runs on one event loop.
+
+    Args:
+        chooser: what to play.
+        sandbox: a backend or its name.
+        rewards: the reward terms; default: each task's own.
+        prefetch: sandboxes of the same task to have ready after a reset.
+    """
+
+    def __init__(
+        self,
+        chooser: TaskChooser,
+        sandbox: Any,
+        rewards: Sequence[RewardSpec] | None,
+        prefetch: int = 0,
+    ) -> None:
+        self._chooser = chooser
+        self._sandbox = sandbox
+        self._rewards = rewards
+        self._prefetch = prefetch
+        self._prefetching: asyncio.Task[None] | None = None
+        self._closed = False
+        self.episode: Episode | None = None
+
+    async def reset(self, seed: int, task: Task | str | None = None) -> tuple[str, dict[str, Any]]:
+        """Close the old episode and start the next.
+
+        Raises:
+            UsageError: no such task, reward or backend.
+            InfraError: it could not be started; resetting again tries again.
+        """
+        chosen = self._chooser.choose(seed, task)
+        await self._end_episode()
+        episode = await Episode.start(
+            chosen, seed=seed, backend=self._sandbox, rewards=self._rewards
+        )
+        if self._closed:
+            # Closed from another thread while we were starting.
+            await episode.close()
+            raise UsageError("the environment was closed during its reset")
+        self.episode = episode
+        if self._prefetch and (self._prefetching is None or self._prefetching.done()):
+            self._prefetching = asyncio.create_task(self._have_ready(episode))
+        return episode.messages[-1]["content"], self._info(episode)
+
+    async def _have_ready(self, episode: Episode) -> None:
+        try:
+            await episode.backend.prefetch(episode.spec, self._prefetch)
+        except InfraError:
+            # Only a hint: the next reset meets the same trouble and reports it.
+            return
+
+    async def step(self, action: Action) -> Transition:
+        """Play one turn; the one that ends the episode is graded and carries the reward.
+
+        Raises:
+            UsageError: there is no episode, or it is over.
+            TypeError: the action is of no type that an agent can have produced.
+        """
+        episode = self.episode
+        if episode is None:
+            raise UsageError("reset the environment before stepping it")
+        step = await episode.step(action)
+        if episode.stop_reason is None:
+            return step.observation, 0.0, False, False, self._info(episode)
+        report = await episode.score()
+        info = self._info(episode)
+        if episode.infra_failed:
+            # Gymnasium wants a number; "mask" says that it means nothing.
+            info["infra_error"] = episode.infra_error
+            return step.observation, 0.0, False, True, info
+        info["reward_parts"] = {
+            part.name: {
+                "value": part.value,
+                "weight": part.weight,
+                "gated": part.gated,
+                "parts": dict(part.parts),
+            }
+            for part in report.rewards
+        }
+        reward = 0.0 if report.total is None else float(report.total)
+        return step.observation, reward, episode.terminated, episode.truncated, info
+
+    def _info(self, episode: Episode) -> dict[str, Any]:
+        """New objects at every call, since users keep them; nothing that depends on the clock."""
+        return {
+            "task_id": episode.task.id,
+            "messages": list(episode.messages),
+            "tools": list(episode.tools),
+            "stop_reason": episode.stop_reason,
+            "infra_failed": episode.infra_failed,
+            "mask": 0.0 if episode.infra_failed else 1.0,
+        }
+
+    async def close(self) -> None:
+        """Close the episode; idempotent, also in mid-step."""
+        self._closed = True
+        if self._prefetching is not None:
+            self._prefetching.cancel()
+        await self._end_episode()
+
+    async def _end_episode(self) -> None:
+        episode, self.episode = self.episode, None
+        if episode is not None:
+            try:
+                await episode.close()
+            except InfraError:
+                # Its sandbox is lost already; that must not stop the next episode.
+                return
+
+
+def failed_info(error: InfraError) -> dict[str, Any]:
+    """The info of a member whose episode could not even be started."""
+    return {
+        "task_id": "",
+        "messages": [],
+        "tools": [],
+        "stop_reason": "infra",
+        "infra_failed": True,
+        "mask": 0.0,
+        "infra_error": str(error),
+    }
+
+
+def transcript(episode: Episode | None) -> str:
+    """The last step as text, for ``ansi`` rendering; before the first one, the instruction."""
+    if episode is None:
+        return ""
+    lines = [f"── {episode.task.id} · turn {len(episode.steps)}"]
+    if not episode.steps:
+        lines.append(episode.task.instruction.strip())
+    else:
+        step = episode.steps[-1]
+        if step.turn.content:
+            lines.append(step.turn.content)
+        for call in step.turn.tool_calls:
+            lines.append(f"▸ {call.name} {call.arguments}")
+        lines.append(step.observation)
+    if episode.stop_reason is not None:
+        lines.append(f"── {episode.stop_reason}")
+    # What the agent wrote must not drive the terminal of whoever looks at it.
+    text = "\n".join(lines)
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)

@@ -1,0 +1,145 @@
+"""One background event loop a process, for the synchronous faces (Gymnasium, vector).
+
+Started when first needed, in one long-lived daemon thread: sandboxes die with the thread that
+created them, so it must be no thread of the user's. Closed at exit; a forked child gets a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """What the runtime closes before it ends."""
+
+    def close(self) -> None: ...
+
+
+class Runtime:
+    """An event loop in a thread of its own, and what has to be closed before it ends.
+
+    Get the process's one with :func:`runtime`.
+    """
+
+    def __init__(self) -> None:
+        from anyio.from_thread import start_blocking_portal
+
+        self.pid = os.getpid()
+        self._stack = contextlib.ExitStack()
+        portal = self._stack.enter_context(
+            start_blocking_portal("asyncio", name="repodrome-loop")
+        )
+        self._thread_id: int = portal.call(threading.get_ident)
+        # Kept besides the portal: submitting to the loop costs one wake-up, a portal call two.
+        self.loop: asyncio.AbstractEventLoop = portal.call(asyncio.get_running_loop)
+        self._users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        # The loop itself holds its tasks weakly.
+        self._started: set[asyncio.Task[None]] = set()
+        self.closed = False
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it; Ctrl-C cancels it and waits for its end.
+
+        Raises:
+            RuntimeError: called from the loop's own thread, where it would wait for itself.
+        """
+        if threading.get_ident() == self._thread_id:
+            coroutine.close()
+            raise RuntimeError(
+                "called from repodrome's own event loop; await the Episode there instead"
+            )
+        future = self.submit(coroutine)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            with contextlib.suppress(CancelledError):
+                future.result(timeout=5.0)
+            raise
+
+    def finish(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a closing coroutine from wherever we are.
+
+        From the loop's own thread (a garbage collection there) it is only started. In a forked
+        child, or once the loop has ended, it is dropped: what it closes is the parent's, or gone.
+        """
+        if self.pid != os.getpid() or not self.loop.is_running():
+            coroutine.close()
+        elif threading.get_ident() == self._thread_id:
+            self._started.add(task := self.loop.create_task(coroutine))
+            task.add_done_callback(self._started.discard)
+        else:
+            self.run(coroutine)
+
+    def track(self, user: Closable) -> None:
+        """Close ``user`` before the loop ends, if it is still alive then."""
+        self._users.add(user)
+
+    def on_close(self, closer: Callable[[], Awaitable[None]]) -> None:
+        """Await ``closer()`` when the loop ends, once."""
+        if closer not in self._closers:
+            self._closers.append(closer)
+
+    def close(self) -> None:
+        """Close what is tracked, then the loop. Idempotent."""
+        if self.closed or self.pid != os.getpid():
+            return
+        self.closed = True
+        for user in list(self._users):
+            user.close()
+        for closer in self._closers:
+            self.run(_awaited(closer))
+        self._stack.close()
+
+
+async def _awaited(closer: Callable[[], Awaitable[None]]) -> None:
+    await closer()
+
+
+_lock = threading.Lock()
+_current: Runtime | None = None
+_hooked = False
+
+
+def runtime() -> Runtime:
+    """The process's runtime, started if it isn't yet."""
+    global _current, _hooked
+    # Read without the lock: the common case, and an assignment is atomic.
+    found = _current
+    if found is not None and not found.closed:
+        return found
+    with _lock:
+        if _current is None or _current.closed:
+            if not _hooked:
+                os.register_at_fork(after_in_child=_forget)
+                atexit.register(_close_current)
+                _hooked = True
+            _current = Runtime()
+        return _current
+
+
+def _close_current() -> None:
+    if _current is not None:
+        _current.close()
+
+
+def _forget() -> None:
+    """In a forked child: the thread that ran the loop doesn't exist there."""
+    global _current, _lock
+    _current = None
+    _lock = threading.Lock()
