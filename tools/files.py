@@ -67,8 +67,8 @@ async def read_for_edit(workspace: Workspace, path: str) -> bytes:
     data = await workspace.read(path, limit=MAX_EDITED + 1)
     if len(data) > MAX_EDITED:
         raise ToolError(
-            f"{relative(workspace, path)} is larger than {MAX_EDITED >> 20} MiB, too large for this "
-            "tool; change it with a command in the terminal",
+            f"{relative(workspace, path)} is larger than {MAX_EDITED >> 20} MiB, too large for "
+            "this tool; change it with a command in the terminal",
             code="too_large",
         )
     return data

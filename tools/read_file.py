@@ -17,9 +17,7 @@ from repodrome.tools.text import binary_kind, clip_line, count, has_unsafe, safe
 class ReadFileArguments(Arguments):
     """Arguments of ``read_file``."""
 
-    path: str = Field(
-        description="File to read: relative to the workspace, or absolute inside it."
-    )
+    path: str = Field(description="File to read: relative to the workspace, or absolute inside it.")
     offset: int = Field(default=1, ge=0, description="First line to show, counted from 1.")
     limit: int = Field(default=2000, ge=1, description="Most lines to show.")
 
@@ -44,21 +42,25 @@ class _Window:
         if not data:
             return
         self.ends_with_newline = data.endswith(b"\n")
+        start = 0
         skip = self.first - 1 - self.newlines
         if skip > 0:
             here = data.count(b"\n")
             if here < skip:
                 self.newlines += here
                 return
-            data = data.split(b"\n", skip)[-1]
+            start = len(data) - len(data.split(b"\n", skip)[-1])
             self.newlines += skip
-        while data and not self.full:
-            line, newline, data = data.partition(b"\n")
-            self._extend(line)
-            if newline:
-                self.newlines += 1
-                self._finish()
-        self.newlines += data.count(b"\n")
+        while start < len(data) and not self.full:
+            end = data.find(b"\n", start)
+            if end < 0:
+                self._extend(data[start:])
+                return
+            self._extend(data[start:end])
+            self._finish()
+            self.newlines += 1
+            start = end + 1
+        self.newlines += data.count(b"\n", start)
 
     def end(self) -> int:
         """Finish the last line and say how many lines the file has."""
@@ -141,7 +143,12 @@ class ReadFile:
                 code="out_of_range",
             )
         context.state.seen[path] = hasher.hexdigest()
-        facts = {"path": path, "first_line": first, "lines": len(window.lines), "total_lines": total}
+        facts = {
+            "path": path,
+            "first_line": first,
+            "lines": len(window.lines),
+            "total_lines": total,
+        }
         if size == 0:
             return ToolOutput(f"[{shown} is empty]", data=facts)
         text, notices, cut = self._render(window, total, whole)
@@ -160,14 +167,14 @@ class ReadFile:
                 ) from error
             raise
 
-    async def _binary(
-        self, context: ToolContext, path: str, head: bytes, kind: str
-    ) -> ToolOutput:
+    async def _binary(self, context: ToolContext, path: str, head: bytes, kind: str) -> ToolOutput:
         size = len(head)
         if size >= CHUNK:
             size = (await context.workspace.stat(path)).size  # a link's own size at worst
         name = relative(context.workspace, path)
-        advice = "convert it with iconv" if kind.startswith("UTF-16") else "look at it with a command"
+        advice = (
+            "convert it with iconv" if kind.startswith("UTF-16") else "look at it with a command"
+        )
         text = (
             f"[{show_path(name)} is not shown: {kind}, {count(size, 'byte')}; "
             f"{advice} in the terminal if needed]"

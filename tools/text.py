@@ -126,7 +126,10 @@ def cap_text(text: str, max_bytes: int) -> tuple[str, bool]:
     if not dropped:
         return text, False
     notice = f"[… {dropped:,} bytes left out: the answer is capped at {max_bytes:,} bytes …]"
-    return f"{_ended(head.decode('utf-8', 'replace'))}{notice}\n{tail.decode('utf-8', 'replace')}", True
+    return (
+        f"{_ended(head.decode('utf-8', 'replace'))}{notice}\n{tail.decode('utf-8', 'replace')}",
+        True,
+    )
 
 
 def _ended(text: str) -> str:

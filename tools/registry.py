@@ -1,0 +1,71 @@
+"""Which tools there are: the standard ones, and third parties' through entry points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from repodrome.errors import UnknownNameError, UsageError
+from repodrome.tools.base import Tool
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "repodrome.tool"
+"""Entry-point group of third-party tools: each names a Tool, or a callable that makes one."""
+
+
+def standard_tools() -> dict[str, Tool]:
+    """Every standard tool with its default settings, in the order agents see them."""
+    from repodrome.tools.apply_patch import ApplyPatch
+    from repodrome.tools.delete_file import DeleteFile
+    from repodrome.tools.edit_file import EditFile
+    from repodrome.tools.finish import Finish
+    from repodrome.tools.glob import Glob
+    from repodrome.tools.grep import Grep
+    from repodrome.tools.list_dir import ListDir
+    from repodrome.tools.read_file import ReadFile
+    from repodrome.tools.terminal import Terminal
+    from repodrome.tools.write_file import WriteFile
+
+    tools: tuple[Tool, ...] = (
+        ReadFile(), ListDir(), Glob(), Grep(), EditFile(), WriteFile(), DeleteFile(), ApplyPatch(),
+        Terminal(), Finish(),
+    )  # fmt: skip
+    return {tool.name: tool for tool in tools}
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def tool_names() -> list[str]:
+    """Names of every tool that can be had, standard ones first."""
+    standard = list(standard_tools())
+    return standard + sorted(set(_entry_points()) - set(standard))
+
+
+def get_tool(name: str) -> Tool:
+    """One tool with its default settings. Standard ones come before third parties' of that name.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        UsageError: the entry point of that name doesn't give a tool.
+    """
+    standard = standard_tools()
+    if name in standard:
+        return standard[name]
+    points = _entry_points()
+    if name not in points:
+        raise UnknownNameError("tool", name, [*standard, *points])
+    found = points[name].load()
+    if not isinstance(found, type) and isinstance(found, Tool):
+        return found
+    made = found() if callable(found) else found
+    if not isinstance(made, Tool):
+        raise UsageError(
+            f"entry point {name!r} of group {GROUP!r} gives {type(made).__name__}, which is not a "
+            "Tool; it must be a Tool or a callable without arguments that makes one"
+        )
+    return made

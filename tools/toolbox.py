@@ -1,0 +1,240 @@
+"""The toolbox: the tools of one task, and the one place where calls become observations."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from repodrome.errors import ToolError, UnknownNameError, UsageError
+from repodrome.tools.base import Tool, ToolContext, ToolOutput
+from repodrome.tools.registry import get_tool, standard_tools, tool_names
+from repodrome.tools.schema import parse_arguments, tool_schema
+from repodrome.tools.text import cap_text, clip_line, safe_text
+
+MAX_OUTPUT_BYTES = 100_000
+"""Most bytes of any tool's answer, whatever the tool itself allows."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """What came of one call.
+
+    Attributes:
+        text: what the agent reads; always encodable as UTF-8 and without control characters.
+        error_code: code of the :class:`~repodrome.errors.ToolError`, ``"failed"`` where the tool
+            itself reported a failure, else ``""``. The toolbox's own codes are ``unknown_tool``,
+            ``invalid_json`` and ``invalid_arguments``.
+        data: JSON-able facts from the tool.
+        truncated: something was cut from ``text``.
+        seconds: wall time.
+        tool: the tool's own name before any renaming; ``""`` for an unknown one.
+    """
+
+    text: str
+    error_code: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    truncated: bool = False
+    seconds: float = 0.0
+    tool: str = ""
+
+
+class Toolbox:
+    """The tools that an agent has, by the names it calls them. Holds no state of an episode.
+
+    Args:
+        tools: the tools, in the order agents see them.
+        max_output_bytes: most bytes of any answer.
+
+    Raises:
+        UsageError: two tools share a name, or one has an illegal name or parameter.
+    """
+
+    def __init__(self, tools: Iterable[Tool], *, max_output_bytes: int = MAX_OUTPUT_BYTES) -> None:
+        self._tools: dict[str, Tool] = {}
+        self._max_output_bytes = max_output_bytes
+        self._origins: dict[str, str] = {}
+        for tool in tools:
+            if not _NAME.fullmatch(tool.name):
+                raise UsageError(
+                    f"tool name {tool.name!r} is not legal; use 1 to 64 letters, digits, '_' or '-'"
+                )
+            if tool.name in self._tools:
+                raise UsageError(f"two tools are called {tool.name!r}; rename one in its config")
+            self._tools[tool.name] = tool
+            self._origins[tool.name] = _default_name(tool)
+        self._schemas = [tool_schema(tool) for tool in self._tools.values()]
+
+    @classmethod
+    def build(
+        cls,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        config: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        extra: Sequence[Tool] = (),
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
+    ) -> Toolbox:
+        """Choose and set tools.
+
+        Args:
+            include: the only tools, in this order; None means every standard tool.
+            exclude: tools taken away.
+            config: tool name → its settings; ``name`` and ``description`` may be among them.
+            extra: further tools as objects, behind the others.
+            max_output_bytes: most bytes of any answer.
+
+        Raises:
+            UnknownNameError: a tool or setting of that name isn't there.
+            UsageError: a setting's value is wrong.
+        """
+        own = {tool.name: tool for tool in extra}
+        chosen: dict[str, Tool] = {}
+        if include is None:
+            chosen.update(standard_tools())
+        else:
+            chosen.update((name, own[name] if name in own else get_tool(name)) for name in include)
+        chosen.update(own)
+        for name in exclude:
+            if name not in chosen and name not in tool_names():
+                raise UnknownNameError("tool", name, [*tool_names(), *own])
+            chosen.pop(name, None)
+        for name, settings in (config or {}).items():
+            if name in chosen:
+                chosen[name] = configured(chosen[name], settings)
+            elif name not in tool_names():
+                raise UnknownNameError("tool", name, [*tool_names(), *own])
+        return cls(chosen.values(), max_output_bytes=max_output_bytes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tools' names, in order."""
+        return tuple(self._tools)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def get(self, name: str) -> Tool | None:
+        """The tool that the agent calls by this name."""
+        return self._tools.get(name)
+
+    def is_read_only(self, name: str) -> bool:
+        """Whether calls of it may run side by side; False for an unknown one."""
+        tool = self._tools.get(name)
+        return tool is not None and tool.read_only
+
+    def schemas(self) -> list[dict[str, Any]]:
+        """Every tool in chat-completions form, in order; a fresh copy."""
+        import copy
+
+        return copy.deepcopy(self._schemas)
+
+    async def call(
+        self, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+    ) -> CallOutcome:
+        """Make one call. Whatever the agent did wrong comes back as text and an error code.
+
+        Args:
+            name: the tool, as the agent calls it.
+            arguments: an object, or its JSON text.
+            context: the episode's workspace and state.
+
+        Raises:
+            InfraError: the sandbox failed.
+        """
+        started = time.perf_counter()
+        code = ""
+        output: ToolOutput | None = None
+        try:
+            output = await self._run(name, arguments, context)
+            text, code = output.text, "failed" if output.is_error else ""
+        except ToolError as error:
+            text, code = f"Error: {error}", error.code
+        text, cut = cap_text(safe_text(text), self._max_output_bytes)
+        return CallOutcome(
+            text=text,
+            error_code=code,
+            data=_clean(dict(output.data)) if output else {},
+            truncated=cut or (output is not None and output.truncated),
+            seconds=time.perf_counter() - started,
+            tool=self._origins.get(name, ""),
+        )
+
+    async def _run(
+        self, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+    ) -> ToolOutput:
+        tool = self._tools.get(name)
+        if tool is None:
+            near = difflib.get_close_matches(name[:100], self.names, n=2, cutoff=0.5)
+            tail = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ToolError(
+                f"there is no tool {clip_line(name, 100)!r}; {tail}"
+                f"The tools are: {', '.join(self.names)}",
+                code="unknown_tool",
+            )
+        return await tool.run(parse_arguments(tool, arguments), context)
+
+
+def configured(tool: Tool, settings: Mapping[str, Any]) -> Tool:
+    """The tool with some of its settings changed.
+
+    Raises:
+        UnknownNameError: it has no such setting.
+        UsageError: a value is wrong, or it has no settings at all.
+    """
+    if not settings:
+        return tool
+    if not dataclasses.is_dataclass(tool):
+        raise UsageError(
+            f"tool {tool.name!r} can't be configured: it is not a dataclass; pass it ready-made"
+        )
+    known = {f.name: getattr(tool, f.name) for f in dataclasses.fields(tool) if f.init}
+    for key in settings:
+        if key not in known:
+            raise UnknownNameError(f"setting of tool {tool.name!r}", key, known)
+    try:
+        checked = _adapter(type(tool)).validate_python({**known, **settings})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, p['loc']))}: {p['msg']}, given {p['input']!r}"
+            for p in error.errors(include_url=False)
+        )
+        raise UsageError(f"wrong settings for tool {tool.name!r}: {problems}") from error
+    made: Tool = checked
+    return made
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _default_name(tool: Tool) -> str:
+    """The name it had before any renaming, for rewards that look at what a tool does."""
+    if dataclasses.is_dataclass(tool):
+        for one in dataclasses.fields(tool):
+            if one.name == "name" and isinstance(one.default, str):
+                return one.default
+    return tool.name
+
+
+def _clean(value: Any) -> Any:
+    """The same facts with every string encodable as UTF-8."""
+    if isinstance(value, str):
+        return safe_text(value)
+    if isinstance(value, Mapping):
+        return {safe_text(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
+    return value
