@@ -6,8 +6,8 @@
 - either of them as JSON text;
 - plain text, which is a final message.
 
-Whatever comes in, an :class:`~repodrome.envs.trajectory.AssistantTurn` comes out: what can't be read
-is a turn with ``malformed`` set, an observation and a cost, never an exception.
+Whatever comes in, an :class:`~repodrome.envs.trajectory.AssistantTurn` comes out: what can't be
+read is a turn with ``malformed`` set, an observation and a cost, never an exception.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def _guarded(message: Mapping[str, Any], turn: int, *, raw: str | None) -> Assis
 def _from_mapping(message: Mapping[str, Any], turn: int) -> AssistantTurn:
     if "content" not in message and "tool_calls" not in message:
         keys = ", ".join(repr(str(key)[:40]) for key in list(message)[:8]) or "none"
-        raise _Unreadable(f"neither 'content' nor 'tool_calls' is there (keys: {keys}); send {FORM}")
+        raise _Unreadable(
+            f"neither 'content' nor 'tool_calls' is there (keys: {keys}); send {FORM}"
+        )
     role = message.get("role", "assistant")
     if role != "assistant":
         raise _Unreadable(f"'role' is {str(role)[:40]!r}; a turn's role is 'assistant'")

@@ -55,10 +55,12 @@ class Prepared:
     Attributes:
         spec: for ``backend.start``; the same object for the same task, so prefetched ones match.
         materialised: the pristine tree, its hidden files and reference.
+        python: the interpreter inside the sandbox that has the task's packages.
     """
 
     spec: SandboxSpec
     materialised: Materialised
+    python: str
 
     @property
     def intact(self) -> bool:
@@ -147,7 +149,12 @@ async def _prepare(
     if environment.setup:
         key = _key(
             "setup",
-            [package_key, materialised.key, list(environment.setup), sorted(environment.env.items())],
+            [
+                package_key,
+                materialised.key,
+                list(environment.setup),
+                sorted(environment.env.items()),
+            ],
             [python.path, python.version, owner, environment.docker_image or backend.name],
         )
         layers.append(
@@ -170,6 +177,7 @@ async def _prepare(
             name=task.id,
         ),
         materialised=materialised,
+        python=f"{ENV_PREFIX}/bin/python" if environment.packages else python.path,
     )
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,7 +34,7 @@ from repodrome.envs.sandbox.base import (
 )
 from repodrome.envs.trajectory import AssistantTurn, Step, StopReason, ToolResult, Trajectory
 from repodrome.errors import InfraError, UsageError
-from repodrome.tasks.model import RewardSpec, Task
+from repodrome.tasks.model import RewardSpec, Task, ToolsSpec
 from repodrome.tools.base import ToolContext, ToolState
 
 if TYPE_CHECKING:
@@ -68,6 +69,15 @@ class EpisodeSnapshot:
         await self.sandbox.release()
 
 
+@lru_cache(maxsize=256)
+def _toolbox(spec: str) -> Toolbox:
+    """The toolbox of a ``ToolsSpec`` given as JSON; it holds no state, so episodes share it."""
+    from repodrome.tools.toolbox import Toolbox
+
+    tools = ToolsSpec.model_validate_json(spec)
+    return Toolbox.build(tools.include, tools.exclude, tools.config)
+
+
 class Episode:
     """One task played once. Make it with :meth:`start`; an async context manager that closes it.
 
@@ -88,7 +98,7 @@ class Episode:
         prepared: Prepared,
         sandbox: Sandbox,
         toolbox: Toolbox,
-        rewards: Sequence[Reward],
+        rewards: Sequence[tuple[Reward, float]],
         on_event: EventHandler | None,
     ) -> None:
         self.task = task
@@ -102,6 +112,7 @@ class Episode:
         self._rewards = tuple(rewards)
         self._on_event = on_event
         self._messages = initial_messages(task)
+        self._schemas: list[dict[str, Any]] | None = None
         self._steps: list[Step] = []
         self._stop_reason: StopReason | None = None
         self._final_message = ""
@@ -148,17 +159,19 @@ class Episode:
             InfraError: the environment could not be built or the sandbox not started.
         """
         # Imported here: together they cost more than a light user of this module should pay.
-        from repodrome.envs.rewards.registry import make_reward
+        from repodrome.envs.rewards.report import rewards_of
         from repodrome.envs.sandbox.registry import get_backend
         from repodrome.tasks.suites import resolve_task
-        from repodrome.tools.toolbox import Toolbox
 
         if isinstance(task, str):
             task = resolve_task(task)
         if isinstance(backend, str):
             backend = get_backend(backend)
-        toolbox = Toolbox.build(task.tools.include, task.tools.exclude, task.tools.config)
-        terms = [make_reward(spec) for spec in (task.rewards if rewards is None else rewards)]
+        if rewards is not None:
+            terms = rewards_of(task.model_copy(update={"rewards": tuple(rewards)}))
+        else:
+            terms = rewards_of(task)
+        toolbox = _toolbox(task.tools.model_dump_json())
 
         def progress(line: str) -> None:
             if on_event is not None:
@@ -184,8 +197,10 @@ class Episode:
 
     @property
     def tools(self) -> list[dict[str, Any]]:
-        """The schemas of the agent's tools, in chat-completions form."""
-        return self._toolbox.schemas()
+        """The schemas of the agent's tools, in chat-completions form. Don't change them."""
+        if self._schemas is None:
+            self._schemas = self._toolbox.schemas()
+        return self._schemas
 
     @property
     def spec(self) -> SandboxSpec:
@@ -254,7 +269,7 @@ class Episode:
         to the sandbox is not known.
 
         Args:
-            turn: the agent's turn, in any form that :func:`~repodrome.envs.actions.parse_turn` reads.
+            turn: the agent's turn, in any form of :mod:`repodrome.envs.actions`.
 
         Raises:
             UsageError: the episode is over, closed, or another step is running.
@@ -436,8 +451,9 @@ class Episode:
             backend=self.backend,
             spec=self._prepared.spec,
             hidden=materialised.hidden,
-            pristine=materialised.layer,
+            pristine=materialised.workspace,
             seed=self.seed,
+            python=self._prepared.python,
         )
         context = RewardContext(
             task=self.task, trajectory=self.trajectory, change=self.change, verdict=verdict

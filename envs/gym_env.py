@@ -112,7 +112,7 @@ class RepoEnv(gym.Env[str, Any]):
         """
         return self._loop().run(self._member.step(action))
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The last step as text, in render mode ``"ansi"``."""
         return transcript(self._member.episode) if self.render_mode == "ansi" else None
 

@@ -12,9 +12,7 @@ from repodrome.envs.trajectory import AssistantTurn
 from repodrome.errors import InfraError, UsageError
 from repodrome.tasks.model import RewardSpec, Task
 
-EXAMPLE_ACTION = (
-    '{"content": "", "tool_calls": [{"name": "list_dir", "arguments": {"path": "."}}]}'
-)
+EXAMPLE_ACTION = '{"content": "", "tool_calls": [{"name": "list_dir", "arguments": {"path": "."}}]}'
 """A legal turn that changes nothing and doesn't finish."""
 
 Action = str | Mapping[str, Any] | AssistantTurn

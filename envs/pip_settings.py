@@ -101,7 +101,7 @@ def _from_file(file: Path) -> dict[str, str]:
 
 
 def _local_paths(value: str) -> list[str]:
-    """The existing absolute host paths in a setting's value, none of them holding the user's home."""
+    """The existing host paths in a setting's value, none of them holding the user's home."""
     paths = []
     home = Path.home().resolve()
     for word in [value, *value.split()]:

@@ -36,9 +36,7 @@ class Runtime:
 
         self.pid = os.getpid()
         self._stack = contextlib.ExitStack()
-        portal = self._stack.enter_context(
-            start_blocking_portal("asyncio", name="repodrome-loop")
-        )
+        portal = self._stack.enter_context(start_blocking_portal("asyncio", name="repodrome-loop"))
         self._thread_id: int = portal.call(threading.get_ident)
         # Kept besides the portal: submitting to the loop costs one wake-up, a portal call two.
         self.loop: asyncio.AbstractEventLoop = portal.call(asyncio.get_running_loop)

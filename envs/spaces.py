@@ -52,7 +52,7 @@ class UnicodeText(Space[str]):
         return self.example
 
     def contains(self, x: Any) -> bool:
-        """Whether ``x`` is text of at most :attr:`max_length` characters, without lone surrogates."""
+        """Whether ``x`` is text, not longer than the bound, without lone surrogates."""
         if not isinstance(x, str) or len(x) > self.max_length:
             return False
         if x.isascii():

@@ -38,7 +38,7 @@ T = TypeVar("T")
 class Arrival(NamedTuple):
     """One member's transition, as :meth:`RepoVectorEnv.recv` gives it."""
 
-    index: int
+    member: int
     observation: str
     reward: float
     terminated: bool
@@ -106,7 +106,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
     def reset(
         self,
         *,
-        seed: int | Sequence[int | None] | None = None,  # type: ignore[override]
+        seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[tuple[str, ...], dict[str, Any]]:
         """Start an episode in every member, or in those of ``options["reset_mask"]``.
@@ -288,8 +288,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
                 raise UsageError(f"{len(seed)} seeds for {self.num_envs} members")
             drawn = self._drawn_seeds()
             self._seeds = [
-                own if given is None else int(given)
-                for given, own in zip(seed, drawn, strict=True)
+                own if given is None else int(given) for given, own in zip(seed, drawn, strict=True)
             ]
         else:
             self._seeds = self._drawn_seeds()
