@@ -149,14 +149,21 @@ def change_from_json(files: list[dict[str, Any]]) -> Change:
 
 
 def task_hash(task: Task) -> str:
-    """SHA-256 over the task folder's regular files, paths and contents, byte-code left out."""
+    """SHA-256 over what defines a task on this machine: the regular files of its folder, and of its
+    source directory where that lies elsewhere; byte-code left out."""
+    roots = [task.folder]
+    if task.source.directory:
+        directory = (task.folder / task.source.directory).resolve()
+        if not directory.is_relative_to(task.folder.resolve()):
+            roots.append(directory)
     total = hashlib.sha256()
-    for path in sorted(task.folder.rglob("*")):
-        if path.is_symlink() or not path.is_file() or "__pycache__" in path.parts:
-            continue
-        name = os.fsencode(path.relative_to(task.folder).as_posix())
-        total.update(len(name).to_bytes(4, "big") + name)
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+    for root in roots:
+        for path in sorted(root.rglob("*")):
+            if path.is_symlink() or not path.is_file() or "__pycache__" in path.parts:
+                continue
+            name = os.fsencode(path.relative_to(root).as_posix())
+            total.update(len(name).to_bytes(4, "big") + name)
+            total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
 

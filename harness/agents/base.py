@@ -8,23 +8,26 @@ from typing import Any, Protocol, runtime_checkable
 
 from repodrome.envs.trajectory import AssistantTurn, Step
 from repodrome.tasks.model import Task
+from repodrome.tasks.source import Materialised
 
 
 @dataclass(frozen=True, slots=True)
 class AgentContext:
     """What an agent may know beside the messages.
 
-    Honest agents play from the messages alone; ``task`` holds the folder with the hidden tests and
-    the solution, which only the oracle looks into.
+    Honest agents play from the messages alone; the task's folder holds the hidden tests and the
+    solution, and ``materialised`` what was taken out of its source, which only the oracle looks at.
 
     Attributes:
         task: the task being played.
         seed: of the episode.
+        materialised: the task's pristine tree and reference on the host.
         last: the step before this turn, None on the first one.
     """
 
     task: Task
     seed: int
+    materialised: Materialised
     last: Step | None = None
 
 

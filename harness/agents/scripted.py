@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from repodrome.envs.actions import parse_action
+from repodrome.envs.actions import parse_turn
 from repodrome.envs.trajectory import AssistantTurn
 from repodrome.errors import UsageError
 from repodrome.harness.agents.base import AgentContext
@@ -56,7 +56,7 @@ class ScriptedAgent:
             return AssistantTurn(content="The script is used up.")
         turn = self._turns[self._next]
         self._next += 1
-        return turn if isinstance(turn, AssistantTurn) else parse_action(turn)
+        return parse_turn(turn, turn=self._next - 1)
 
 
 def load_turns(path: Path) -> list[str | dict[str, Any] | AssistantTurn]:

@@ -1,0 +1,1 @@
+"""Making tasks and finding out whether they are fair."""

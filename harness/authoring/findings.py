@@ -1,0 +1,37 @@
+"""What validation finds wrong with a task, in words an author can act on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Level = Literal["error", "note"]
+
+
+class Finding(BaseModel):
+    """One thing found.
+
+    Attributes:
+        level: an ``error`` makes the task invalid; a ``note`` is worth knowing.
+        check: a stable word for the check, e.g. ``"leak"``.
+        problem: what is wrong.
+        fix: what to do about it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    level: Level
+    check: str
+    problem: str
+    fix: str = ""
+
+
+def error(check: str, problem: str, fix: str) -> Finding:
+    """A finding that makes the task invalid."""
+    return Finding(level="error", check=check, problem=problem, fix=fix)
+
+
+def note(check: str, problem: str, fix: str = "") -> Finding:
+    """A finding that is worth knowing."""
+    return Finding(level="note", check=check, problem=problem, fix=fix)

@@ -1,0 +1,389 @@
+"""Is a task fair? The oracle must earn everything, nop nothing, every time; nothing may leak."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from repodrome.envs.environment import Prepared, prepare
+from repodrome.envs.grading.verdict import TestStatus, Verdict
+from repodrome.envs.sandbox.base import SandboxBackend
+from repodrome.errors import GradingError, InfraError, UsageError
+from repodrome.harness.authoring.findings import Finding, error, note
+from repodrome.harness.authoring.instruction import check_instruction
+from repodrome.harness.authoring.leaks import Secret, probe_files, probe_git, secrets_below
+from repodrome.harness.rollout import Result, play
+from repodrome.tasks.model import Task
+
+Progress = Callable[[str], None]
+
+_FULL = 1.0 - 1e-9
+
+
+class Validation(BaseModel):
+    """What was found about one task.
+
+    Attributes:
+        ok: valid; None when the machine failed, so that nothing can be said.
+        oracle, nop: total rewards, one a repeat.
+        flaky: test ids whose outcome differs between equal runs.
+        written: the expected.json that was written.
+        seconds: wall time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    ok: bool | None
+    findings: tuple[Finding, ...] = ()
+    oracle: tuple[float | None, ...] = ()
+    nop: tuple[float | None, ...] = ()
+    flaky: tuple[str, ...] = ()
+    written: str | None = None
+    infra_error: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return self.model_dump(mode="json")
+
+
+async def validate(
+    task: Task,
+    *,
+    backend: str = "bubblewrap",
+    repeats: int = 1,
+    write: bool = False,
+    progress: Progress | None = None,
+) -> Validation:
+    """Check one task.
+
+    Args:
+        repeats: how often oracle and nop are played.
+        write: compute FAIL_TO_PASS and PASS_TO_PASS anew and write ``expected.json``.
+        progress: told, in a line each, what is being done.
+
+    Raises:
+        UsageError: the sandbox's name is unknown.
+    """
+    from repodrome.envs.sandbox.registry import get_backend
+
+    run = _Validator(task, get_backend(backend), repeats, progress or (lambda _: None))
+    begun = time.monotonic()
+    infra_error = ""
+    try:
+        await run.validate(write=write)
+    except InfraError as failure:
+        infra_error = str(failure)
+    except UsageError as failure:  # of the task: the source doesn't fit, there is no solution
+        run.findings.append(error("task", str(failure), "see the message"))
+    valid = not any(finding.level == "error" for finding in run.findings)
+    return Validation(
+        task=task.id,
+        ok=None if infra_error else valid,
+        findings=tuple(run.findings),
+        oracle=tuple(result.reward for result in run.played["oracle"]),
+        nop=tuple(result.reward for result in run.played["nop"]),
+        flaky=tuple(sorted(run.flaky)),
+        written=None if run.written is None else str(run.written),
+        infra_error=infra_error,
+        seconds=round(time.monotonic() - begun, 3),
+    )
+
+
+async def validate_many(
+    tasks: Sequence[Task],
+    *,
+    backend: str = "bubblewrap",
+    repeats: int = 1,
+    write: bool = False,
+    jobs: int = 2,
+    progress: Progress | None = None,
+    on_done: Callable[[Validation], None] | None = None,
+) -> list[Validation]:
+    """Check several tasks, ``jobs`` at a time; answers in the order of the tasks."""
+    from anyio import CapacityLimiter, create_task_group
+
+    found: dict[int, Validation] = {}
+    room = CapacityLimiter(jobs)
+
+    async def one(place: int, task: Task) -> None:
+        def tell(line: str) -> None:
+            if progress is not None:
+                progress(f"{task.id}: {line}")
+
+        async with room:
+            result = await validate(
+                task, backend=backend, repeats=repeats, write=write, progress=tell
+            )
+        found[place] = result
+        if on_done is not None:
+            on_done(result)
+
+    async with create_task_group() as group:
+        for place, task in enumerate(tasks):
+            group.start_soon(one, place, task)
+    return [found[place] for place in sorted(found)]
+
+
+class _Validator:
+    """One task under examination."""
+
+    def __init__(
+        self, task: Task, backend: SandboxBackend, repeats: int, progress: Progress
+    ) -> None:
+        self.task = task
+        self.findings: list[Finding] = []
+        self.flaky: set[str] = set()
+        self.played: dict[str, list[Result]] = {"oracle": [], "nop": []}
+        self.written: Path | None = None
+        self._backend = backend
+        self._repeats = repeats
+        self._tell = progress
+
+    async def validate(self, *, write: bool) -> None:
+        """All checks, cheap ones first."""
+        from anyio import to_thread
+
+        task = self.task
+        for key in task.ignored_keys:
+            self.findings.append(
+                note("task", f"task.toml: unknown key {key}", "check its spelling")
+            )
+        prepared = await prepare(task, self._backend, progress=self._tell)
+        self._tell("looking for leaks")
+        secrets = await to_thread.run_sync(self._secrets, prepared)
+        visible = [
+            path.name for path in prepared.materialised.workspace.rglob("*") if path.is_file()
+        ]
+        names = [secret.name for secret in secrets if secret.what == "hidden test"]
+        self.findings += check_instruction(task, names, visible)
+        self.findings += await to_thread.run_sync(probe_files, secrets, prepared.spec.layers)
+        async with await self._backend.start(prepared.spec, live=False) as sandbox:
+            self.findings += await probe_git(sandbox, secrets)
+        if write and task.verifier.kind == "pytest":
+            if not await self._write_expected(prepared):
+                return
+        elif self._lacks_expected():
+            self.findings.append(
+                error(
+                    "expected",
+                    "expected.json is missing, so there is nothing to grade by",
+                    f"run: repodrome task validate --write {task.id}",
+                )
+            )
+            return
+        await self._play()
+
+    def _lacks_expected(self) -> bool:
+        verifier = self.task.verifier
+        return verifier.kind == "pytest" and not (verifier.fail_to_pass or verifier.pass_to_pass)
+
+    def _secrets(self, prepared: Prepared) -> list[Secret]:
+        folder, materialised = self.task.folder, prepared.materialised
+        at = self.task.verifier.inject_at
+        return [
+            *secrets_below(folder / "tests", "hidden test", at=at),
+            *secrets_below(materialised.hidden, "hidden test"),
+            *secrets_below(folder / "solution", "solution file"),
+            *secrets_below(materialised.reference, "original of the edited file"),
+        ]
+
+    async def _play(self) -> None:
+        for number in range(self._repeats):
+            for name in ("oracle", "nop"):
+                which = f" ({number + 1} of {self._repeats})" if self._repeats > 1 else ""
+                self._tell(f"playing {name}{which}")
+                result = await self._episode(name)
+                if result.infra_failed:
+                    raise GradingError(f"{name}: {result.infra_error}")
+                self.played[name].append(result)
+        for name, results in self.played.items():
+            self._note_flaky(name, [_statuses(result) for result in results])
+        self._judge_oracle()
+        self._judge_nop()
+
+    async def _episode(self, name: str) -> Result:
+        from repodrome.harness.agents.registry import get_agent
+
+        # Equal seeds: a difference between repeats is then the task's own.
+        return await play(self.task, get_agent(name), backend=self._backend.name, seed=0)
+
+    def _judge_oracle(self) -> None:
+        for result in self.played["oracle"]:
+            verdict = _verdict(result)
+            if verdict is not None and not verdict.resolved:
+                self.findings.append(
+                    error(
+                        "oracle",
+                        f"the reference solution fails: {_why(verdict)}",
+                        "mend the solution or the tests; with right tests, "
+                        "`repodrome task validate --write` computes the expected ids anew",
+                    )
+                )
+                return
+            full = sum(max(0.0, spec.weight) for spec in self.task.rewards)
+            if (result.reward or 0.0) < full * _FULL:
+                self.findings.append(
+                    error(
+                        "oracle",
+                        f"the reference solution earns {result.reward} of {full}",
+                        "see `repodrome run` with --agent oracle for the parts of its reward",
+                    )
+                )
+                return
+
+    def _judge_nop(self) -> None:
+        for result in self.played["nop"]:
+            if (result.reward or 0.0) > 1e-9:
+                self.findings.append(
+                    error(
+                        "nop",
+                        f"doing nothing earns {result.reward}",
+                        "the tests must fail on the agent's tree: check [source] edits and that "
+                        "FAIL_TO_PASS is not empty",
+                    )
+                )
+                return
+
+    def _note_flaky(self, name: str, runs: Sequence[Mapping[str, TestStatus]]) -> None:
+        found = differing(runs)
+        self.flaky |= found
+        if found:
+            self.findings.append(
+                error(
+                    "flaky",
+                    f"with {name}, equal runs differ in: {', '.join(sorted(found))}",
+                    "make them deterministic, or leave them out of expected.json",
+                )
+            )
+
+    async def _write_expected(self, prepared: Prepared) -> bool:
+        """Compute the expected ids and write them; False when there is nothing to expect."""
+        before, after = [], []
+        for number in range(max(2, self._repeats)):  # one run can't show what is flaky
+            self._tell(f"finding the tests that the solution mends (run {number + 1})")
+            before.append(await self._outcomes("nop", prepared))
+            after.append(await self._outcomes("oracle", prepared))
+        flaky = differing(before) | differing(after)
+        self.flaky |= flaky
+        if flaky:
+            self.findings.append(
+                note(
+                    "flaky",
+                    f"left out, equal runs differ in: {', '.join(sorted(flaky))}",
+                    "make them deterministic",
+                )
+            )
+        expected = expected_ids(before[0], after[0], flaky)
+        if not expected["FAIL_TO_PASS"]:
+            broken = [test for test, status in after[0].items() if status is not TestStatus.PASSED]
+            self.findings.append(
+                error(
+                    "expected",
+                    "no test fails before the reference solution and passes after it"
+                    + (f"; failing after it: {', '.join(sorted(broken)[:5])}" if broken else ""),
+                    "write tests for what the instruction asks, or mend the solution",
+                )
+            )
+            return False
+        target = self.task.folder / "expected.json"
+        await _write(target, json.dumps(expected, indent=2, ensure_ascii=False) + "\n")
+        self.written = target
+        verifier = self.task.verifier.model_copy(
+            update={
+                "fail_to_pass": tuple(expected["FAIL_TO_PASS"]),
+                "pass_to_pass": tuple(expected["PASS_TO_PASS"]),
+            }
+        )
+        self.task = self.task.model_copy(update={"verifier": verifier})
+        return True
+
+    async def _outcomes(self, name: str, prepared: Prepared) -> Mapping[str, TestStatus]:
+        """Every test's outcome after the nop or oracle agent's change."""
+        from repodrome.envs.grading.grader import outcomes
+        from repodrome.harness.agents.registry import get_agent
+        from repodrome.harness.rollout import change_of
+
+        task = self.task
+        # Ids given so far would narrow down which files run.
+        free = task.model_copy(
+            update={
+                "verifier": task.verifier.model_copy(
+                    update={"fail_to_pass": (), "pass_to_pass": ()}
+                )
+            }
+        )
+        change = await change_of(task, get_agent(name), backend=self._backend.name)
+        run = await outcomes(
+            free,
+            change,
+            backend=self._backend,
+            spec=prepared.spec,
+            hidden=prepared.materialised.hidden,
+            pristine=prepared.materialised.workspace,
+        )
+        if not run.complete and name == "oracle":
+            raise GradingError(
+                f"pytest came to no end with the oracle's change:\n{run.log[-2000:]}"
+            )
+        return run.statuses
+
+
+def expected_ids(
+    before: Mapping[str, TestStatus], after: Mapping[str, TestStatus], flaky: set[str]
+) -> dict[str, list[str]]:
+    """What ``expected.json`` holds: what passes after the solution, by whether it did before."""
+    passing = sorted(
+        test for test, status in after.items() if status is TestStatus.PASSED and test not in flaky
+    )
+    return {
+        "FAIL_TO_PASS": [test for test in passing if before.get(test) is not TestStatus.PASSED],
+        "PASS_TO_PASS": [test for test in passing if before.get(test) is TestStatus.PASSED],
+    }
+
+
+def differing(runs: Sequence[Mapping[str, TestStatus]]) -> set[str]:
+    """Ids whose outcome is not the same in all runs."""
+    seen: defaultdict[str, set[TestStatus]] = defaultdict(set)
+    for run in runs:
+        for test in {test for other in runs for test in other}:
+            seen[test].add(run.get(test, TestStatus.MISSING))
+    return {test for test, statuses in seen.items() if len(statuses) > 1}
+
+
+def _verdict(result: Result) -> Verdict | None:
+    return None if result.report is None else result.report.verdict
+
+
+def _statuses(result: Result) -> dict[str, TestStatus]:
+    verdict = _verdict(result)
+    return {} if verdict is None else {**verdict.fail_to_pass, **verdict.pass_to_pass}
+
+
+def _why(verdict: Verdict) -> str:
+    if verdict.tampering:
+        return f"tampering was seen: {', '.join(verdict.tampering)}"
+    if verdict.timed_out:
+        return "the tests ran past their time"
+    wanted = {**verdict.fail_to_pass, **verdict.pass_to_pass}
+    bad = sorted(f"{test} ({s.value})" for test, s in wanted.items() if s is not TestStatus.PASSED)
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        return ", ".join(bad[:5]) + more
+    return f"score {verdict.score}"
+
+
+async def _write(target: Path, text: str) -> None:
+    """Replace a file in one move, so that a crash leaves the old one."""
+    from anyio import Path as AsyncPath
+
+    staged = AsyncPath(target.with_suffix(".json.part"))
+    await staged.write_text(text, encoding="utf-8")
+    await staged.replace(target)

@@ -1,0 +1,166 @@
+"""Episodes as a person reads them: steps while they happen, reports as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from repodrome.envs.events import Event
+from repodrome.envs.trajectory import Step, ToolCall
+from repodrome.harness.cli.screen import plain
+from repodrome.harness.text import shorten
+
+if TYPE_CHECKING:
+    from repodrome.harness.rollout import Result
+
+OBSERVATION_LINES = 12
+
+
+def call_line(call: ToolCall) -> str:
+    """A call on one line: its name and arguments, long values cut."""
+    if isinstance(call.arguments, str):
+        return f"{call.name}({_cut(call.arguments, 120)})"
+    words = [
+        f"{key}={_cut(value if isinstance(value, str) else json.dumps(value), 80)}"
+        for key, value in call.arguments.items()
+    ]
+    return f"{call.name}({', '.join(words)})"
+
+
+def _cut(text: str, width: int) -> str:
+    first, *rest = text.split("\n")
+    if len(first) > width or rest:
+        return f"{first[:width]}… ({len(text)} characters)"
+    return first
+
+
+class Watcher:
+    """Prints an episode's events to a console.
+
+    Args:
+        console: where.
+        label: put before each line where several episodes play at once.
+        steps: whether steps are shown at all; progress always is.
+    """
+
+    def __init__(self, console: Console, *, label: str = "", steps: bool = True) -> None:
+        self._console = console
+        self._label = f"[{label}] " if label else ""
+        self._steps = steps
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind == "progress":
+            self._line(event.text, "dim")
+        elif event.kind == "started":
+            self._line(f"sandbox ready after {duration(event.seconds)}", "dim")
+        elif event.kind == "step" and event.step is not None:
+            if self._steps:
+                self._step(event.step)
+        elif event.kind == "stopped":
+            self._line(f"stopped: {event.stop_reason}; grading …", "dim")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self._console.print(plain(self._label + text, style))
+
+    def _step(self, step: Step) -> None:
+        turn = step.turn
+        self._line(f"step {step.index + 1} · {duration(step.seconds)}", "bold")
+        if turn.content.strip():
+            self._line(shorten(turn.content.strip(), lines=OBSERVATION_LINES))
+        if turn.malformed:
+            self._line(step.observation, "red")
+        for call, result in zip(turn.tool_calls, step.results, strict=False):
+            self._line(f"  → {call_line(call)}", "cyan")
+            text = shorten(result.text.rstrip("\n"), lines=OBSERVATION_LINES)
+            for row in text.split("\n"):
+                self._line(f"    {row}", "red" if result.error else "dim")
+
+
+def duration(seconds: float) -> str:
+    """``0.4 ms``, ``12 ms``, ``3.2 s``, ``2 min 05 s``."""
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def number(value: float | None) -> str:
+    """A reward for a table."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def report_table(result: Result) -> Table:
+    """The reward report of one episode."""
+    table = Table(title=plain(f"{result.task} · {result.agent} · seed {result.seed}"))
+    for heading in ("reward", "weight", "value", "counts", "notes"):
+        table.add_column(heading)
+    report = result.report
+    for part in () if report is None else report.rewards:
+        table.add_row(
+            plain(part.name),
+            number(part.weight),
+            number(part.value),
+            "gated" if part.gated else number(part.weight * part.value),
+            plain(shorten("; ".join(part.notes), lines=4)),
+        )
+    table.add_section()
+    table.add_row("total", "", "", number(result.reward), plain(result_note(result)))
+    return table
+
+
+def result_note(result: Result) -> str:
+    """How the episode ended, in a few words."""
+    if result.infra_failed:
+        return f"infra failure, no reward: {shorten(result.infra_error, lines=6)}"
+    verdict = None if result.report is None else result.report.verdict
+    words = [f"{result.stop_reason} after {result.steps} step{'s' if result.steps != 1 else ''}"]
+    if verdict is not None:
+        wanted = {**verdict.fail_to_pass, **verdict.pass_to_pass}
+        if wanted:
+            passed = sum(status.value == "passed" for status in wanted.values())
+            words.append(f"{passed} of {len(wanted)} tests passed")
+        if verdict.tampering:
+            words.append(f"tampering: {', '.join(verdict.tampering)}")
+    return ", ".join(words)
+
+
+def results_table(results: Sequence[Result], *, title: str = "rewards") -> Table:
+    """One line an episode."""
+    table = Table(title=title)
+    for heading in ("task", "agent", "seed", "reward", "steps", "start", "score", "total", "how"):
+        right = heading in ("seed", "reward", "steps", "start", "score", "total")
+        table.add_column(heading, justify="right" if right else "left")
+    for result in results:
+        table.add_row(
+            plain(result.task),
+            plain(result.agent),
+            str(result.seed),
+            number(result.reward),
+            str(result.steps),
+            *(duration(result.timings.get(phase, 0.0)) for phase in ("start", "score", "total")),
+            plain(result_note(result)),
+        )
+    return table
+
+
+Labelled = Callable[[int, Event], None]
+
+
+def labelled(console: Console, labels: Sequence[str], *, steps: bool) -> Labelled:
+    """A watcher for several episodes: each line says whose it is."""
+    watchers = [
+        Watcher(console, label=label if len(labels) > 1 else "", steps=steps) for label in labels
+    ]
+
+    def show(place: int, event: Event) -> None:
+        watchers[place](event)
+
+    return show

@@ -1,0 +1,223 @@
+"""``repodrome task``: list, show, new and validate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repodrome.harness.cli import screen
+from repodrome.harness.cli.run import JsonOption, SandboxOption, TaskArgument
+
+if TYPE_CHECKING:
+    from repodrome.harness.authoring.validate import Validation
+    from repodrome.tasks.model import Task
+
+app = typer.Typer(help="List, show, make and check tasks.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_tasks(
+    suite: Annotated[
+        str | None, typer.Option(help="Only this suite (a name, or a folder of task folders).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every task that can be played."""
+    from rich.table import Table
+
+    from repodrome.harness.cli.refs import tasks_of
+    from repodrome.tasks.suites import get_suite, suite_names
+
+    if suite is not None:
+        get_suite(suite)  # a wrong name is called a suite, not a task
+    tasks = tasks_of([suite] if suite is not None else suite_names())
+    if as_json:
+        screen.print_json([_summary(task) for task in tasks])
+        return
+    table = Table("task", "category", "difficulty", "instruction")
+    for task in tasks:
+        first = task.instruction.strip().split("\n")[0]
+        table.add_row(
+            screen.plain(task.id),
+            screen.plain(task.metadata.category),
+            screen.plain(str(task.metadata.difficulty)),
+            screen.plain(first if len(first) <= 100 else first[:99] + "…"),
+        )
+    screen.out().print(table)
+
+
+def _summary(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "suite": task.id.partition("/")[0],
+        "instruction": task.instruction,
+        "category": task.metadata.category,
+        "difficulty": task.metadata.difficulty,
+        "tags": list(task.metadata.tags),
+        "verifier": task.verifier.kind,
+        "rewards": [reward.name for reward in task.rewards],
+        "source": task.source.pypi or task.source.git or task.source.directory,
+        "fail_to_pass": len(task.verifier.fail_to_pass),
+        "pass_to_pass": len(task.verifier.pass_to_pass),
+    }
+
+
+@app.command()
+def show(task: TaskArgument, as_json: JsonOption = False) -> None:
+    """Show one task: its instruction, source, limits, tests and rewards."""
+    from rich.table import Table
+
+    from repodrome.harness.cli.refs import tasks_of
+
+    found = tasks_of([task])
+    if as_json:
+        shown = [each.model_dump(mode="json") for each in found]
+        screen.print_json(shown[0] if len(shown) == 1 else shown)
+        return
+    console = screen.out()
+    for each in found:
+        console.print(screen.plain(each.id, "bold"))
+        console.print(screen.plain(each.instruction.strip()))
+        table = Table(show_header=False)
+        source = each.source
+        where = source.directory or source.git or f"{source.pypi} {source.version}"
+        table.add_row("folder", screen.plain(str(each.folder)))
+        table.add_row("source", screen.plain(where))
+        verifier = each.verifier
+        table.add_row(
+            "verifier",
+            screen.plain(
+                f"{verifier.kind}, {len(verifier.fail_to_pass)} to mend, "
+                f"{len(verifier.pass_to_pass)} to keep"
+            ),
+        )
+        terms = ", ".join(f"{reward.name} × {reward.weight:g}" for reward in each.rewards)
+        table.add_row("rewards", screen.plain(terms))
+        limits = each.limits
+        table.add_row(
+            "limits",
+            screen.plain(
+                f"{limits.max_turns} turns, {limits.max_tool_calls} tool calls, "
+                f"{limits.timeout_sec:g} s"
+            ),
+        )
+        if each.ignored_keys:
+            table.add_row("unknown keys", screen.plain(", ".join(each.ignored_keys)))
+        console.print(table)
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    from_repo: Annotated[
+        Path | None,
+        typer.Option("--from-repo", help="Take the workspace from this local repository."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
+) -> None:
+    """Make a commented task folder to fill in."""
+    from repodrome.tasks.scaffold import new_task
+
+    made = new_task(folder, name=name or folder.resolve().name, from_repo=from_repo)
+    screen.out().print(screen.plain(f"made {made}"))
+    screen.progress(f"fill it in, then: repodrome task validate --write {folder}")
+
+
+@app.command()
+def validate(
+    refs: Annotated[
+        list[str],
+        typer.Argument(metavar="TASK|SUITE…", help="Tasks, task folders or suites."),
+    ],
+    repeats: Annotated[int, typer.Option(min=1, help="How often oracle and nop are played.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Tasks checked at once.")] = 2,
+    write: Annotated[
+        bool, typer.Option("--write", help="Compute the expected test ids; write expected.json.")
+    ] = False,
+    sandbox: SandboxOption = "bubblewrap",
+    as_json: JsonOption = False,
+) -> None:
+    """Check that the oracle earns everything, nop nothing, and that nothing leaks.
+
+    Exit status: 0 all valid, 1 any invalid, 2 bad usage, 3 infrastructure failure, 130 interrupted.
+    """
+    from repodrome.errors import TaskFormatError
+    from repodrome.harness.authoring.findings import error
+    from repodrome.harness.authoring.validate import Validation, validate_many
+    from repodrome.harness.cli.loop import run as run_loop
+    from repodrome.harness.cli.refs import each_task
+
+    tasks: list[Task] = []
+    results: list[Validation] = []
+    for name, task in each_task(refs):
+        if isinstance(task, TaskFormatError):
+            finding = error("format", str(task), "see the message")
+            results.append(Validation(task=name, ok=False, findings=(finding,)))
+            _print_progress(results[-1])
+        else:
+            tasks.append(task)
+
+    async def main() -> list[Validation]:
+        return await validate_many(
+            tasks,
+            backend=sandbox,
+            repeats=repeats,
+            write=write,
+            jobs=jobs,
+            progress=screen.progress,
+            on_done=_print_progress,
+        )
+
+    results += run_loop(main)
+    if as_json:
+        screen.print_json(
+            {
+                "ok": all(result.ok for result in results),
+                "tasks": [result.to_json() for result in results],
+            }
+        )
+    else:
+        _print_table(results)
+    if any(result.ok is False for result in results):
+        raise typer.Exit(screen.EXIT_FAILED)
+    if any(result.ok is None for result in results):
+        raise typer.Exit(screen.EXIT_INFRA)
+
+
+def _word(result: Validation) -> str:
+    return {True: "valid", False: "invalid", None: "infra failure"}[result.ok]
+
+
+def _print_progress(result: Validation) -> None:
+    screen.progress(f"{result.task}: {_word(result)} after {result.seconds:.1f} s")
+
+
+def _print_table(results: list[Validation]) -> None:
+    from rich.table import Table
+
+    from repodrome.harness.cli.show import duration, number
+
+    styles = {True: "green", False: "bold red", None: "yellow"}
+    table = Table("task", "", "oracle", "nop", "time")
+    for result in results:
+        table.add_row(
+            screen.plain(result.task),
+            screen.plain(_word(result), styles[result.ok]),
+            ", ".join(number(value) for value in result.oracle),
+            ", ".join(number(value) for value in result.nop),
+            duration(result.seconds),
+        )
+    console = screen.out()
+    console.print(table)
+    for result in results:
+        if result.infra_error:
+            console.print(screen.plain(f"{result.task}: {result.infra_error}", "yellow"))
+        if result.written:
+            console.print(screen.plain(f"{result.task}: wrote {result.written}"))
+        for finding in result.findings:
+            style = "red" if finding.level == "error" else ""
+            fix = f"\n    to mend it: {finding.fix}" if finding.fix else ""
+            text = f"{result.task}: {finding.check}: {finding.problem}{fix}"
+            console.print(screen.plain(text, style))
