@@ -174,7 +174,12 @@ class BubblewrapSandbox:
             rlimits["RLIMIT_AS"] = limits.memory_mb << 20
         if "pids" not in cgroups.directories:
             rlimits["RLIMIT_NPROC"] = 4096 + 4 * limits.pids
-        message = {**message, "limits": cgroups.limits(limits), "rlimits": rlimits}
+        message = {
+            **message,
+            "limits": cgroups.limits(limits),
+            "rlimits": rlimits,
+            "network": self.spec.network == "full",
+        }
         program = seccomp.open_program()
         try:
             if program is not None:

@@ -13,13 +13,51 @@ CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 ENOSYS = 38
 REFUSED = (
-    "acct add_key bpf chroot delete_module fanotify_init finit_module fsconfig fsmount fsopen fspick"
-    " init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load"
-    " kexec_load keyctl lookup_dcookie mount mount_setattr move_mount move_pages name_to_handle_at"
-    " nfsservctl open_by_handle_at open_tree perf_event_open pivot_root process_vm_writev quotactl"
-    " quotactl_fd reboot request_key setns settimeofday swapoff swapon syslog umount umount2"
-    " userfaultfd vhangup vm86 vm86old"
-).split()
+    "acct",
+    "add_key",
+    "bpf",
+    "chroot",
+    "delete_module",
+    "fanotify_init",
+    "finit_module",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "init_module",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "ioperm",
+    "iopl",
+    "kcmp",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "lookup_dcookie",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "move_pages",
+    "name_to_handle_at",
+    "open_by_handle_at",
+    "open_tree",
+    "perf_event_open",
+    "pivot_root",
+    "process_vm_writev",
+    "quotactl",
+    "quotactl_fd",
+    "reboot",
+    "request_key",
+    "setns",
+    "settimeofday",
+    "swapoff",
+    "swapon",
+    "syslog",
+    "umount2",
+    "userfaultfd",
+    "vhangup",
+)
 AF_ALG, AF_VSOCK = 38, 40
 
 

@@ -15,15 +15,15 @@ from repodrome.envs.sandbox.bubblewrap.root import CONTROL
 from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, drain
 from repodrome.tools.workspace import CommandResult
 
-SESSION = r"""
-builtin cd -- "$1" || builtin cd %(workspace)s
+SESSION = rf"""
+builtin cd -- "$1" || builtin cd {WORKSPACE}
 if [ -n "$2" ]; then . "$2" 2>/dev/null; fi
-printf '0 %%s\0' "$$" >&9
+printf '0 %s\0' "$$" >&9
 while IFS= read -r -d '' -u 8 _rd_number && IFS= read -r -d '' -u 8 _rd_command; do
   eval "$_rd_command" </dev/null 8<&- 9>&-
-  builtin printf '%%s %%s %%s\0' "$_rd_number" "$?" "$PWD" >&9
+  builtin printf '%s %s %s\0' "$_rd_number" "$?" "$PWD" >&9
 done
-""" % {"workspace": WORKSPACE}
+"""
 STATE = r"""{ printf 'builtin cd -- %q\n' "$PWD"; export -p; declare -f; alias -p; shopt -p; } """
 GRACE = 1.0
 """Seconds that a shell gets to answer after its command was killed."""

@@ -1,4 +1,4 @@
-"""The spawner: a small process that makes namespaces, mounts and bwrap children for one host process.
+"""The spawner: a small process that makes namespaces, mounts and bwrap children for one host.
 
 Run as a script (``python -I -S spawner.py FD``), standard library only, so that it starts in
 milliseconds, stays small, and forks cheaply however large the trainer is. It lives outside every
@@ -19,23 +19,29 @@ from __future__ import annotations
 import array
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
+import struct
 import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 CLONE_NEWNS = 0x00020000
-CLONE_NEWUSER = 0x10000000
+CLONE_NEWUTS, CLONE_NEWIPC = 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV = 1, 2, 4
 MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 32, 4096, 16384, 1 << 19
 PR_SET_PDEATHSIG = 1
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 MAX_FDS = 16
+QUIET_MS = 20
 MAX_MESSAGE = 1 << 18
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -95,6 +101,8 @@ def bind_into(root: str, path: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
     mount(path, target, None, MS_BIND | MS_REC)
+    # With bwrap's own flags already there, it need not remount each of these for every sandbox.
+    mount(path, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
 def make_skeleton(config: dict[str, Any]) -> None:
@@ -103,13 +111,23 @@ def make_skeleton(config: dict[str, Any]) -> None:
     for name in config["directories"]:
         os.makedirs(root + name, exist_ok=True)
     for name, text in config["files"].items():
-        Path(root + name).write_text(text)
+        Path(root + name).write_text(text, encoding="latin-1")
     for name, target in config["links"].items():
         os.symlink(target, root + name)
+    for path in config["copies"]:
+        shutil.copytree(path, root + path, symlinks=True, dirs_exist_ok=True)
     for path in config["binds"]:
         bind_into(root, path)
     for path in config["masks"]:
         mount(f"{root}/var/empty", root + path, None, MS_BIND)
+        flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+        mount(f"{root}/var/empty", root + path, None, flags)
+
+
+def loopback_up() -> None:
+    """Bring up ``lo`` in a new network namespace (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
 
 
 class Filesystem:
@@ -125,7 +143,7 @@ class Filesystem:
         self.base = f"{config['stage']}/m"
 
     def make(self) -> tuple[int, int, int]:
-        """Mount everything. Returns descriptors of the base, the overlay's root and the namespace."""
+        """Mount everything; descriptors of the base, the overlay's root and the namespace."""
         self._tmpfs()
         if not self.order.get("snapshot"):
             self._toolchains()
@@ -195,10 +213,16 @@ class Filesystem:
 
 
 class Blank:
-    """A child waiting for its order, already in its own cgroup and mount namespace."""
+    """A child waiting for its order, already in its own cgroup and namespaces.
 
-    def __init__(self, config: dict[str, Any], number: int) -> None:
-        self.config = config
+    What bwrap would else unshare itself (network, IPC, host name) is made here, ahead of time.
+
+    Args:
+        network: stay in the host's network.
+    """
+
+    def __init__(self, config: dict[str, Any], number: int, network: bool = False) -> None:
+        self.config, self.network = config, network
         self.name = f"{config['prefix']}-{number}"
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
@@ -220,7 +244,11 @@ class Blank:
             for directory in self.config["cgroups"].values():
                 os.makedirs(f"{directory}/{self.name}", exist_ok=True)
                 write_file(f"{directory}/{self.name}/cgroup.procs", "0")
-            unshare(CLONE_NEWNS)
+            unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
+            socket.sethostname("sandbox")
+            if not self.network:
+                unshare(CLONE_NEWNET)
+                loopback_up()
             data, fds = receive(sock)
             if data:
                 self._obey(json.loads(data), fds)
@@ -320,7 +348,7 @@ class Spawner:
                 unshare(CLONE_NEWNS)
             mount("none", "/", None, MS_REC | MS_SLAVE)
             stage = self.config["stage"]
-            mount("repodrome", stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
+            mount("repodrome", stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
             os.mkdir(f"{stage}/m")
             make_skeleton(self.config)
         except OSError as error:
@@ -333,12 +361,16 @@ class Spawner:
         poll.register(self.sock, select.POLLIN)
         poll.register(self.wake, select.POLLIN)
         while True:
+            # Attaching to a cgroup, making and removing one hold kernel locks for milliseconds that
+            # starts and ends elsewhere wait for. So that waits for a quiet moment, while it can.
             wanted = len(self.blanks) < self.config["warm"]
-            ready = poll.poll(0 if wanted else 200 if self.tidy else None)
+            pause = 0 if not self.blanks else QUIET_MS if wanted or self.tidy else None
+            ready = poll.poll(pause)
             if not ready:
                 if wanted:
                     self._blank()
-                self._tidy()
+                elif self.tidy:
+                    self._tidy()
                 continue
             for fd, _event in ready:
                 if fd == self.wake:
@@ -367,10 +399,11 @@ class Spawner:
             return
         reply = socket.socket(fileno=os.dup(fds[0]))
         try:
-            if not self.blanks:
+            if order.get("network") or not self.blanks:
                 self.count += 1
-                self.blanks.append(Blank(self.config, self.count))
-            blank = self.blanks.pop(0)
+                blank = Blank(self.config, self.count, bool(order.get("network")))
+            else:
+                blank = self.blanks.pop(0)
             blank.sock.sendmsg(
                 [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             )
@@ -384,17 +417,9 @@ class Spawner:
                 os.close(fd)
 
     def _kill(self, pid: int) -> None:
-        """Kill a child of ours and, through its cgroup, everything below it."""
-        if pid not in self.running:
-            return
-        name, _ = self.running[pid]
-        unified = self.config["cgroups"].get("unified")
-        if unified:
-            try:
-                write_file(f"{unified}/{name}/cgroup.kill", "1")
-            except OSError:
-                pass
-        os.kill(pid, signal.SIGKILL)
+        """Kill a bwrap of ours: its init dies with it, and with that the whole pid namespace."""
+        if pid in self.running:
+            os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
@@ -407,8 +432,7 @@ class Spawner:
             if pid in self.running:
                 name, reply = self.running.pop(pid)
                 oom = self._oom_kills(name)
-                self.tidy.append(name)
-                self._tidy()
+                self.tidy.append(name)  # done when there is nothing else to do
                 code = os.waitstatus_to_exitcode(status)
                 send(reply, {"exit": code if code >= 0 else 128 - code, "oom": oom})
                 reply.close()
