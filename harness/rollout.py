@@ -153,6 +153,10 @@ async def play(
         # Written before the sandbox is closed: whoever cancels may not wait for that.
         run.write_end()
         raise
+    except UsageError:
+        if writer is not None and run.result.steps == 0:
+            writer.discard()  # nothing was played
+        raise
     except InfraError as error:
         run.fail(error)
     finally:

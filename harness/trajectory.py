@@ -201,6 +201,11 @@ class TrajectoryWriter:
             self._closed = True
             os.close(self._file)
 
+    def discard(self) -> None:
+        """Close, and remove the file: there is nothing worth keeping in it."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
     def __enter__(self) -> Self:
         return self
 

@@ -21,7 +21,7 @@ def tasks_of(refs: Sequence[str]) -> list[Task]:
         TaskFormatError: a task folder is wrong.
     """
     found: list[Task] = []
-    for name, task in each_task(refs):
+    for _, task in each_task(refs):
         if isinstance(task, TaskFormatError):
             raise task
         found.append(task)

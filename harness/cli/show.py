@@ -135,17 +135,21 @@ def result_note(result: Result) -> str:
 def results_table(results: Sequence[Result], *, title: str = "rewards") -> Table:
     """One line an episode."""
     table = Table(title=title)
-    for heading in ("task", "agent", "seed", "reward", "steps", "start", "score", "total", "how"):
-        right = heading in ("seed", "reward", "steps", "start", "score", "total")
-        table.add_column(heading, justify="right" if right else "left")
+    for heading in ("task", "agent", "seed", "reward", "time", "how it went"):
+        number_like = heading in ("seed", "reward", "time")
+        table.add_column(
+            heading,
+            justify="right" if number_like else "left",
+            overflow="fold",
+            no_wrap=number_like,
+        )
     for result in results:
         table.add_row(
             plain(result.task),
             plain(result.agent),
             str(result.seed),
             number(result.reward),
-            str(result.steps),
-            *(duration(result.timings.get(phase, 0.0)) for phase in ("start", "score", "total")),
+            duration(result.timings.get("total", 0.0)),
             plain(result_note(result)),
         )
     return table
