@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 
 from repodrome.envs.sandbox.base import (
     ENV_PREFIX,
-    WORKSPACE,
     Sandbox,
     SandboxBackend,
     SandboxLimits,
@@ -202,7 +201,7 @@ class _Builder:
             # pip compiles what it installs: agents and graders then start without doing it again.
             (f"{ENV_PREFIX}/bin/python", "-m", "pip", "install", "--compile", *packages),
         ]
-        await self._build(below, target, commands, "install the packages", cwd="/")
+        await self._build(below, target, commands, "install the packages")
 
     async def setup(self, below: tuple[Path, ...], target: Path) -> None:
         """The layer that the task's set-up commands write."""
@@ -210,7 +209,7 @@ class _Builder:
             ("/bin/bash", "-e", "-o", "pipefail", "-c", command)
             for command in self._task.environment.setup
         ]
-        await self._build(below, target, commands, "run the set-up commands", cwd=WORKSPACE)
+        await self._build(below, target, commands, "run the set-up commands")
 
     async def _build(
         self,
@@ -218,8 +217,6 @@ class _Builder:
         target: Path,
         commands: Sequence[Sequence[str]],
         what: str,
-        *,
-        cwd: str,
     ) -> None:
         from repodrome.envs.pip_settings import pip_settings
 
@@ -248,16 +245,16 @@ class _Builder:
         sandbox = await self._backend.start(spec, live=False, persist=True)
         try:
             for argv in commands:
-                await self._run(sandbox, argv, what, cwd, deadline)
+                await self._run(sandbox, argv, what, deadline)
             await sandbox.commit(target)
         finally:
             await sandbox.close()
 
-    async def _run(
-        self, sandbox: Sandbox, argv: Sequence[str], what: str, cwd: str, deadline: float
-    ) -> None:
+    async def _run(self, sandbox: Sandbox, argv: Sequence[str], what: str, deadline: float) -> None:
         left = deadline - time.monotonic()
-        result = await sandbox.run(argv, cwd=cwd, timeout=max(1.0, left), max_output=1 << 20)
+        result = await sandbox.run(
+            argv, cwd=sandbox.root, timeout=max(1.0, left), max_output=1 << 20
+        )
         if result.exit_code == 0 and not result.timed_out:
             return
         log = b"\n".join((result.stdout, result.stderr)).decode("utf-8", errors="replace")

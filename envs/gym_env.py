@@ -51,7 +51,7 @@ class RepoEnv(gym.Env[str, Any]):
         UsageError: both ``task`` and ``suite`` were given, or an unknown render mode.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}  # type: ignore[misc]
 
     def __init__(
         self,

@@ -85,7 +85,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         self.render_mode = render_mode
         self.group_size = group_size
         self._mode = AutoresetMode(autoreset_mode)
-        self.metadata = {"render_modes": ["ansi"], "autoreset_mode": self._mode}
+        self.metadata = {"render_modes": ["ansi"], "render_fps": 4, "autoreset_mode": self._mode}
         self.single_observation_space = observation_space()
         self.single_action_space = action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
