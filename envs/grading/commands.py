@@ -1,4 +1,4 @@
-"""The verifiers that are a program of the task's own: a command with a parser, or Harbor's script."""
+"""Verifiers that are a program of the task's own: a command with a parser, or Harbor's script."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _answer(stdout: bytes, nonce: str) -> tuple[str, str]:
 
 
 def _reward(kind: str, text: str) -> float:
-    """Harbor's reward: a number, or an object whose ``reward`` it is (else the mean of its numbers)."""
+    """Harbor's reward: a number, or an object's ``reward`` (else the mean of its numbers)."""
     try:
         value = json.loads(text) if kind == "json" else float(text.strip() or 0)
     except (ValueError, RecursionError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from repodrome.envs.grading.grader import Bench, lay, pick
@@ -58,8 +57,9 @@ def rewritten(source: bytes) -> bytes:
 async def grade_mutants(bench: Bench) -> Verdict:
     """Run the agent's tests on pristine, on pristine rewritten, and on every mutant.
 
-    ``pristine`` and ``mutant:<name>`` are the test ids that ``expected.json`` names; without it
-    all of them are asked for. All runs together may take ``verifier.timeout_sec``.
+    ``mutant:<name>`` and ``pristine`` are the test ids that ``expected.json`` names; without it
+    every mutant is to be caught (FAIL_TO_PASS) and pristine to pass (PASS_TO_PASS). All runs
+    together may take ``verifier.timeout_sec``.
 
     Raises:
         GradingError: there are no mutants, or pytest can't be started.
@@ -75,7 +75,8 @@ async def grade_mutants(bench: Bench) -> Verdict:
     }
     plan = bench.plan()
     targets = [f.path for f in plan.write if covers(_TESTS, f.path)]
-    wanted = verifier.fail_to_pass or ("pristine", *(f"mutant:{name}" for name in mutants))
+    asked = verifier.fail_to_pass or tuple(f"mutant:{name}" for name in mutants)
+    guarded = verifier.pass_to_pass or (() if "pristine" in asked else ("pristine",))
     found: dict[str, TestStatus] = {}
     logs: list[str] = []
     seconds, timed_out, status = 0.0, False, None
@@ -108,8 +109,8 @@ async def grade_mutants(bench: Bench) -> Verdict:
             found[f"mutant:{name}"] = TestStatus.PASSED if killed else TestStatus.FAILED
     return Verdict(
         kind="mutants",
-        fail_to_pass=pick(found, wanted),
-        pass_to_pass=pick(found, verifier.pass_to_pass),
+        fail_to_pass=pick(found, asked),
+        pass_to_pass=pick(found, guarded),
         score=sum(found.get(f"mutant:{n}") is TestStatus.PASSED for n in mutants) / len(mutants),
         residual=True,
         dropped=plan.dropped,
@@ -125,7 +126,7 @@ async def _run(
 ) -> PytestRun:
     spec = bench.task.verifier
     async with await bench.start() as sandbox:
-        await lay(sandbox, replace(plan, delete=()), {**bench.hidden, **files})
+        await lay(sandbox, plan, {**bench.hidden, **files})
         return await run_pytest(
             sandbox, spec, targets, seed=bench.seed, timeout=limit, python=bench.python
         )
