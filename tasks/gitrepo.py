@@ -104,6 +104,7 @@ def make_repository(workspace: Path) -> None:
 
     directory = workspace / ".git"
     _plain_repository(directory)
+    (directory / "config").write_text(_CONFIG)
     git = _git(directory, workspace, clean=True)
     try:
         _call(git, ["add", "--all", "--force", "."])
@@ -112,7 +113,6 @@ def make_repository(workspace: Path) -> None:
         _call(git, ["update-ref", f"refs/heads/{BRANCH}", commit])
     except GitCommandError as exc:
         raise SetupError("git could not record the workspace", log_tail=str(exc.stderr)) from None
-    (directory / "config").write_text(_CONFIG)
 
 
 def tracked_files(repository: Path) -> list[str] | None:

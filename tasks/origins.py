@@ -175,10 +175,10 @@ def normalise(directory: Path) -> int:
 
 
 def set_times(directory: Path, seconds: int) -> None:
-    """Date everything alike; a ``.git`` at the top a day later (see :mod:`.gitrepo`)."""
+    """Date everything alike, and what is git's a day later (see :mod:`.gitrepo`)."""
     for parent, directories, files in os.walk(directory, topdown=False):
-        inside_git = Path(parent).relative_to(directory).parts[:1] == (".git",)
-        for name in [*files, *directories, "."]:
+        inside_git = ".git" in Path(parent).relative_to(directory).parts
+        for name in (*files, *directories, "."):
             when = GIT_TIME if inside_git or name == ".git" else seconds
             os.utime(Path(parent, name), (when, when), follow_symlinks=False)
 

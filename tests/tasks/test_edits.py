@@ -87,10 +87,16 @@ def test_stub_without_docstring_and_of_a_class(tmp_path: Path) -> None:
 
 
 DELETES = {
-    "with decorators": ("a = 1\n\n\n@d\n@e(\n 1)\ndef f():\n    pass\n\n\nb = 2\n", "a = 1\n\n\nb = 2\n"),
+    "with decorators": (
+        "a = 1\n\n\n@d\n@e(\n 1)\ndef f():\n    pass\n\n\nb = 2\n",
+        "a = 1\n\n\nb = 2\n",
+    ),
     "at the end": ("a = 1\n\n\ndef f():\n    pass\n", "a = 1\n"),
     "assignments": ("f: int = 3  # three\nb = 2\n", "b = 2\n"),
-    "only member": ("try:\n    f = 1\nexcept E:\n    pass\n", "try:\n    pass\nexcept E:\n    pass\n"),
+    "only member": (
+        "try:\n    f = 1\nexcept E:\n    pass\n",
+        "try:\n    pass\nexcept E:\n    pass\n",
+    ),
 }
 
 
@@ -121,7 +127,9 @@ def test_delete_keeps_a_whole_directory(tmp_path: Path) -> None:
     (workspace / "pkg/link").symlink_to("deep/x.bin")
     reference.mkdir()
     source = Source(edits=(SourceEdit(op="delete", path="pkg"),))
-    apply_edits(Task(id="t/t", instruction="x", folder=tmp_path, source=source), workspace, reference)
+    apply_edits(
+        Task(id="t/t", instruction="x", folder=tmp_path, source=source), workspace, reference
+    )
     assert not (workspace / "pkg").exists()
     assert (reference / "pkg/deep/x.bin").read_bytes() == b"\0"
     assert (reference / "pkg/link").is_symlink()
