@@ -17,6 +17,7 @@ from repodrome.tools.text import clip_line, count, safe_text, show_path
 from repodrome.tools.workspace import CommandResult
 
 _NUMBER = re.compile(rb"(\d{1,12})([:-])")
+_UNREADABLE = re.compile(r"\(os error \d+\)$|: Permission denied$")
 _BINARY_NOTICE = re.compile(rb"\A(?:.*: )?[Bb]inary file .*?\n(?=\./)", re.DOTALL)
 # What `type` means where there is no ripgrep.
 _EXTENSIONS = {
@@ -113,15 +114,17 @@ class Grep:
                 timeout=self.timeout,
                 max_bytes=self.scan_bytes,
             )
-        _check(result)
+        partial = _check(result)
         if arguments.output_mode == "content":
-            return self._lines(arguments, list(_content(result.stdout, cut)), cut)
-        return self._files(arguments, _per_file(result.stdout, arguments.output_mode), cut)
+            return self._lines(
+                arguments, sorted(_content(result.stdout, cut), key=_by_path), cut, partial
+            )
+        return self._files(arguments, _per_file(result.stdout, arguments.output_mode), cut, partial)
 
     def _ripgrep(self, arguments: GrepArguments, target: str) -> list[str]:
         argv = [
             "rg", "--no-config", "--color=never", "--no-heading", "--with-filename", "--null",
-            "--hidden", "--no-messages", "--sort=path", "--engine=auto",
+            "--hidden", "--sort=path", "--engine=auto",
         ]  # fmt: skip
         if arguments.output_mode == "content":
             argv += [
@@ -165,13 +168,15 @@ class Grep:
             argv.append(f"--include={arguments.glob.rpartition('/')[2] or '*'}")
         return [*argv, f"--regexp={arguments.pattern}", "--", target]
 
-    def _lines(self, arguments: GrepArguments, found: list[_Found], cut: bool) -> ToolOutput:
+    def _lines(
+        self, arguments: GrepArguments, found: list[_Found], cut: bool, partial: str
+    ) -> ToolOutput:
         matches = sum(1 for line in found if line.is_match)
         files = len({line.path for line in found if line.is_match})
         least = "at least " if cut else ""
         facts = {"matches": matches, "files": files, "at_least": cut}
         if not matches:
-            return ToolOutput("[no matches]", data=facts)
+            return ToolOutput(f"[no matches{partial}]", data=facts)
         limit = min(arguments.head_limit, self.max_results)
         rows: list[str] = []
         shown = size = 0
@@ -193,17 +198,17 @@ class Grep:
         left = shown < matches or cut
         if left:
             note += f"; the first {shown:,} shown: narrow the search, or use output_mode='count'"
-        return ToolOutput("\n".join([*rows, f"[{note}]"]), data=facts, truncated=left)
+        return ToolOutput("\n".join([*rows, f"[{note}{partial}]"]), data=facts, truncated=left)
 
     def _files(
-        self, arguments: GrepArguments, found: list[tuple[str, int]], cut: bool
+        self, arguments: GrepArguments, found: list[tuple[str, int]], cut: bool, partial: str
     ) -> ToolOutput:
         least = "at least " if cut else ""
         counting = arguments.output_mode == "count"
         total = sum(number for _, number in found)
         facts = {"matches": total, "files": len(found), "at_least": cut or not counting}
         if not found:
-            return ToolOutput("[no matches]", data=facts)
+            return ToolOutput(f"[no matches{partial}]", data=facts)
         limit = min(arguments.head_limit, self.max_results)
         rows: list[str] = []
         size = 0
@@ -218,16 +223,22 @@ class Grep:
         left = len(rows) < len(found) or cut
         if left:
             note += f"; the first {len(rows):,} shown"
-        return ToolOutput("\n".join([*rows, f"[{note}]"]), data=facts, truncated=left)
+        return ToolOutput("\n".join([*rows, f"[{note}{partial}]"]), data=facts, truncated=left)
 
 
-def _check(result: CommandResult) -> None:
-    """Turn the engine's complaint into a typed error; what it found in spite of one is kept."""
-    if result.exit_code in (0, 1, 141) or result.stdout:
-        return
-    message = safe_text(result.stderr[:2000].decode("utf-8", "replace")).strip()
-    if not message:  # some file could not be read, and nothing matched elsewhere
-        return
+def _check(result: CommandResult) -> str:
+    """Turn the engine's complaint into a typed error; what it found in spite of one is kept.
+
+    Returns:
+        What to add to the answer's last line where some files could not be searched.
+    """
+    if result.exit_code in (0, 1, 141):
+        return ""
+    complaints = result.stderr[:20_000].decode("utf-8", "replace").splitlines()
+    message = "\n".join(line for line in complaints if not _UNREADABLE.search(line)).strip()
+    message = safe_text(message[:2000])
+    if result.stdout or not message:
+        return "; some files could not be searched"
     if "file type" in message:
         raise ToolError(f"{message}; leave type out and use glob", code="invalid_arguments")
     if "glob" in message:
@@ -261,6 +272,10 @@ def _content(data: bytes, cut: bool) -> Iterator[_Found]:
             text = data[number.end() : end].removesuffix(b"\r").decode("utf-8", "replace")
             yield _Found(_path(path), int(number[1]), number[2] == b":", text, gap)
         position = end + 1
+
+
+def _by_path(found: _Found) -> str:
+    return found.path
 
 
 def _per_file(data: bytes, mode: str) -> list[tuple[str, int]]:

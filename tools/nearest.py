@@ -53,9 +53,15 @@ def _squeezed(line: str) -> str:
 
 
 def _best_alignment(have: Sequence[str], want: Sequence[str]) -> int | None:
+    # Brackets and blanks say little: they count only where nothing else is there.
+    return _voted(have, want, 3) if any(len(line) > 2 for line in want) else _voted(have, want, 1)
+
+
+def _voted(have: Sequence[str], want: Sequence[str], shortest: int) -> int | None:
+    """The start at which most lines are in their places; None where not one is."""
     places: dict[str, list[int]] = {}
     for offset, line in enumerate(want):
-        if len(line) > 2:  # brackets and blanks say nothing
+        if len(line) >= shortest:
             places.setdefault(line, []).append(offset)
     votes: Counter[int] = Counter()
     for number, line in enumerate(have):

@@ -104,6 +104,8 @@ def parse_arguments(tool: Tool, given: Mapping[str, Any] | str) -> BaseModel:
             continue
         if known is not None and known.annotation is int and isinstance(value, float):
             value = int(value) if value.is_integer() else value
+        if isinstance(value, str):
+            _check_unicode(tool, str(name), value)
         plain[str(name)] = value
     try:
         return tool.arguments.model_validate(plain)
@@ -114,6 +116,22 @@ def parse_arguments(tool: Tool, given: Mapping[str, Any] | str) -> BaseModel:
             lines.append(f"… and {len(problems) - 8} more")
         raise ToolError(
             f"wrong arguments for {tool.name}:\n" + "\n".join(f"- {line}" for line in lines),
+            code="invalid_arguments",
+        ) from error
+
+
+def _check_unicode(tool: Tool, name: str, value: str) -> None:
+    """Refuse half characters, which JSON can hold and files can't.
+
+    A path may hold escaped bytes (U+DC80 to U+DCFF): that is how a name that is not UTF-8 is
+    written, and how the tools show it.
+    """
+    try:
+        value.encode("utf-8", "surrogateescape" if name == "path" else "strict")
+    except UnicodeEncodeError as error:
+        raise ToolError(
+            f"wrong arguments for {tool.name}:\n- {safe_text(name)} holds a lone surrogate, "
+            f"\\u{ord(value[error.start]):04x}, at character {error.start}; send whole characters",
             code="invalid_arguments",
         ) from error
 
