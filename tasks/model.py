@@ -7,6 +7,7 @@ Harbor task loads as it is.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,10 +70,12 @@ class Source(TaskModel):
         given = [k for k in ("directory", "git", "pypi") if getattr(self, k)]
         if len(given) > 1:
             raise ValueError("give only one of 'directory', 'git' and 'pypi'")
-        if self.git and not (self.commit and len(self.commit) in (40, 64)):
+        if self.git and not re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", self.commit or ""):
             raise ValueError("a git source needs 'commit', a full SHA")
         if self.pypi and not (self.version and self.sha256):
             raise ValueError("a pypi source needs 'version' and 'sha256'")
+        if self.pypi and not re.fullmatch(r"[0-9a-fA-F]{64}", self.sha256 or ""):
+            raise ValueError("'sha256' is 64 hexadecimal digits, as in the index's link")
         return self
 
 

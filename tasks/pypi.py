@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import shlex
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_INDEX = "https://pypi.org/simple"
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 _MAX_SDIST_BYTES = 1 << 30
+_LISTS = ("extra-index-url", "find-links", "trusted-host")
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,6 @@ def pip_settings() -> PipSettings:
         trusted_hosts=words["trusted-host"],
         timeout=float(options.get("timeout", options.get("default-timeout", "15"))),
     )
-
-
-_LISTS = ("extra-index-url", "find-links", "trusted-host")
 
 
 def fetch_sdist(
@@ -227,9 +226,15 @@ def _session(settings: PipSettings) -> requests.Session:
 
 
 def _verify(settings: PipSettings, url: str) -> bool | str:
+    """As requests' ``verify``: pip's certificates, else those of the system, as pip does it."""
     parts = urlsplit(url)
-    trusted = {parts.hostname, f"{parts.hostname}:{parts.port}"} & set(settings.trusted_hosts)
-    return False if trusted else settings.cert or True
+    if {parts.hostname, f"{parts.hostname}:{parts.port}"} & set(settings.trusted_hosts):
+        return False
+    if settings.cert:
+        return settings.cert
+    if os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"):
+        return True  # requests reads these itself
+    return ssl.get_default_verify_paths().cafile or True
 
 
 def _local_path(url: str) -> Path | None:

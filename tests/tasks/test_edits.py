@@ -45,7 +45,8 @@ STUBS = {
         'def f():\n    """Doc."""\n    raise NotImplementedError\n',
     ),
     "comments of the body go": (
-        "@deco(1)\ndef f(\n    a,\n):\n    # secret\n\n    @inner\n    def g(): ...\n    return g  # s\n",
+        "@deco(1)\ndef f(\n    a,\n):\n"
+        "    # secret\n\n    @inner\n    def g(): ...\n    return g  # s\n",
         "@deco(1)\ndef f(\n    a,\n):\n    raise NotImplementedError\n",
     ),
     "no newline at the end": ("def f():\n  return 1", "def f():\n  raise NotImplementedError"),

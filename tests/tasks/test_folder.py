@@ -65,13 +65,13 @@ def test_our_keys_and_defaults(make_task) -> None:
         """,
         {
             "workspace/a.py": "",
-            "expected.json": '{"FAIL_TO_PASS": ["t.py::a[x y]"], "PASS_TO_PASS": "[\\"t.py::b\\"]"}',
+            "expected.json": '{"FAIL_TO_PASS": ["t.py::a[x]"], "PASS_TO_PASS": "[\\"t.py::b\\"]"}',
         },
     )
     task = load_task(folder, suite="mine")
     assert task.id == "mine/one" and task.folder == folder
     assert task.source.directory == "workspace"
-    assert task.verifier.fail_to_pass == ("t.py::a[x y]",)
+    assert task.verifier.fail_to_pass == ("t.py::a[x]",)
     assert task.verifier.pass_to_pass == ("t.py::b",)
     assert [(r.name, r.weight, r.params) for r in task.rewards] == [
         ("tests", 1.0, {}),
@@ -130,6 +130,13 @@ FAULTS = {
     "verifier needs script": ("[verifier]\nkind = 'script'", "verifier.kind", "test.sh", "write"),
     "two origins": ("[source]\ngit = 'x'\ndirectory = 'y'", "source", "wrong", "only one"),
     "git without commit": ("[source]\ngit = 'x'", "source", "wrong", "full SHA"),
+    "git by branch": ("[source]\ngit = 'x'\ncommit = 'main'", "source", "wrong", "full SHA"),
+    "short hash": (
+        "[source]\npypi = 'six'\nversion = '1'\nsha256 = 'ab'",
+        "source",
+        "wrong",
+        "64 hexadecimal",
+    ),
     "pypi without pin": ("[source]\npypi = 'six'", "source", "wrong", "sha256"),
     "no such directory": ("[source]\ndirectory = 'n'", "source.directory", "not a dir", "relative"),
     "climbing glob": (
@@ -202,7 +209,7 @@ def test_missing_files(make_task, tmp_path: Path) -> None:
     (folder / "task.toml").unlink()
     with pytest.raises(TaskFormatError, match=r"task\.toml: is missing"):
         load_task(folder)
-    with pytest.raises(TaskFormatError, match="no task folder here.*task new"):
+    with pytest.raises(TaskFormatError, match=r"no task folder here.*task new"):
         load_task(tmp_path / "nowhere")
 
 

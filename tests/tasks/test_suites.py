@@ -41,10 +41,6 @@ def test_a_suite_from_a_folder(suite: Suite) -> None:
 def test_draw_is_fair_and_the_same_everywhere(suite: Suite) -> None:
     drawn = [suite.draw(seed).name for seed in range(100)]
     assert drawn == [suite.draw(seed).name for seed in range(100)]
-    assert drawn[:6] == ["alpha", "alpha", "alpha", "beta", "beta", "alpha"] or set(drawn[:20]) == {
-        "alpha",
-        "beta",
-    }
     assert min(Counter(drawn).values()) > 30
 
 
@@ -70,7 +66,7 @@ def test_unknown_names() -> None:
 
 
 def test_builtin_suites_are_listed() -> None:
-    folders = [p for p in BUILTIN_SUITES.glob("[!_.]*/[!_.]*/task.toml")]
+    folders = list(BUILTIN_SUITES.glob("[!_.]*/[!_.]*/task.toml"))
     assert {f"{p.parent.parent.name}/{p.parent.name}" for p in folders} <= set(all_task_ids())
     assert {p.parent.parent.name for p in folders} <= set(suite_names())
     for path in folders[:1]:
