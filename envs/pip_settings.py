@@ -104,10 +104,14 @@ def _local_paths(value: str) -> list[str]:
     """The existing host paths in a setting's value, none of them holding the user's home."""
     paths = []
     home = Path.home().resolve()
-    for word in [value, *value.split()]:
-        path = unquote(urlsplit(word).path) if word.startswith("file:") else word
-        if not path.startswith("/") or path == os.devnull or not Path(path).exists():
+    for word in dict.fromkeys([value, *value.split()]):
+        is_url = word.startswith("file:")
+        path = Path(unquote(urlsplit(word).path) if is_url else word)
+        if not path.is_absolute() or path == Path(os.devnull) or not path.exists():
             continue
-        if not home.is_relative_to(Path(path).resolve()):
-            paths.append(path)
+        # The pages of a local index point beside it: …/simple/<name>/ to ../../files/.
+        for candidate in (path.parent, path) if is_url and path.is_dir() else (path,):
+            if not home.is_relative_to(candidate.resolve()):
+                paths.append(str(candidate))
+                break
     return paths

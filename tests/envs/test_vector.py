@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
+from tests.envs.conftest import call, text, turn
+from tests.fakes.plain_sandbox import PlainBackend
 
 from repodrome.envs.vector import RepoVectorEnv
 from repodrome.errors import UsageError
 from repodrome.tasks.model import Limits, Task
-from tests.envs.conftest import call, text, turn
-from tests.fakes.plain_sandbox import PlainBackend
 
 LOOK = text(call("terminal", command="true"))
 READ = text(call("read_file", path="readme.md"))
@@ -41,7 +41,7 @@ def test_steps_and_autoreset(task: Task, backend: PlainBackend) -> None:
     assert infos["messages"][1][0]["role"] == "system" and infos["_task_id"].all()
     observations, rewards, *_ = env.step([READ, DO, READ])
     assert "Größe 🎵" in observations[0] and rewards.tolist() == [0, 0, 0]
-    observations, rewards, terminated, truncated, infos = env.step([LOOK, "fertig", LOOK])
+    observations, rewards, terminated, _, infos = env.step([LOOK, "fertig", LOOK])
     assert rewards.tolist() == [0, 1, 0] and terminated.tolist() == [False, True, False]
     assert infos["stop_reason"].tolist() == [None, "finished", None]
     assert infos["reward_parts"]["tests"]["value"][1] == 1.0
