@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from repodrome.errors import ToolError, UsageError
-from repodrome.tools.base import Tool
+from repodrome.tools.base import Arguments, Tool
 from repodrome.tools.text import clip_line, safe_text
 
 _KEPT = (
@@ -35,29 +37,36 @@ def tool_schema(tool: Tool) -> dict[str, Any]:
     Raises:
         UsageError: a parameter is not a string, integer, number, boolean or list of these.
     """
-    raw = tool.arguments.model_json_schema()
-    definitions = raw.get("$defs", {})
-    properties = {
-        name: _parameter(tool.name, name, schema, definitions)
-        for name, schema in raw.get("properties", {}).items()
-    }
     return {
         "type": "function",
         "function": {
             "name": tool.name,
             "description": tool.description,
-            "parameters": {
-                "type": "object",
-                "properties": properties,
-                "required": raw.get("required", []),
-                "additionalProperties": False,
-            },
+            "parameters": copy.deepcopy(_parameters(tool.arguments)),
         },
     }
 
 
+@cache  # pydantic takes half a millisecond a model, and every episode has a toolbox
+def _parameters(arguments: type[Arguments]) -> dict[str, Any]:
+    raw = arguments.model_json_schema()
+    definitions = raw.get("$defs", {})
+    return {
+        "type": "object",
+        "properties": {
+            name: _parameter(arguments, name, schema, definitions)
+            for name, schema in raw.get("properties", {}).items()
+        },
+        "required": raw.get("required", []),
+        "additionalProperties": False,
+    }
+
+
 def _parameter(
-    tool: str, name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]
+    arguments: type[Arguments],
+    name: str,
+    schema: Mapping[str, Any],
+    definitions: Mapping[str, Any],
 ) -> dict[str, Any]:
     if "$ref" in schema:  # an enum class
         schema = {**definitions[schema["$ref"].rpartition("/")[2]], **schema}
@@ -72,8 +81,8 @@ def _parameter(
             return flat
     if flat.get("type") not in _SCALARS:
         raise UsageError(
-            f"parameter {name!r} of tool {tool!r} is not flat; make it a string, integer, number, "
-            "boolean or a list of these, with a default instead of None"
+            f"parameter {name!r} of {arguments.__name__} is not flat; make it a string, integer, "
+            "number, boolean or a list of these, with a default instead of None"
         )
     return flat
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import re
@@ -136,8 +137,6 @@ class Toolbox:
 
     def schemas(self) -> list[dict[str, Any]]:
         """Every tool in chat-completions form, in order; a fresh copy."""
-        import copy
-
         return copy.deepcopy(self._schemas)
 
     async def call(
