@@ -55,6 +55,7 @@ class Order:
     handles: list[int] = field(default_factory=list)
     exit_code: int | None = None
     oom_kills: int = 0
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def started(self) -> None:
         """Wait for the first answer.
@@ -71,13 +72,14 @@ class Order:
 
     async def exited(self) -> int:
         """Wait for the end: the status that the spawner's own waitpid reported."""
-        while self.exit_code is None:
-            message, fds = await self._receive()
-            for fd in fds:
-                os.close(fd)
-            if "error" in message:
-                raise SandboxError(f"the sandbox could not be started: {message['error']}")
-            self.exit_code, self.oom_kills = message.get("exit"), message.get("oom", 0)
+        async with self._lock:  # whoever closes and whoever was running both want to know
+            while self.exit_code is None:
+                message, fds = await self._receive()
+                for fd in fds:
+                    os.close(fd)
+                if "error" in message:
+                    raise SandboxError(f"the sandbox could not be started: {message['error']}")
+                self.exit_code, self.oom_kills = message.get("exit"), message.get("oom", 0)
         return self.exit_code
 
     async def _receive(self) -> tuple[dict[str, Any], list[int]]:

@@ -11,7 +11,8 @@ processes run as the same user, so nothing here is proof of anything: what count
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import anyio
 
 from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner
 from repodrome.envs.sandbox.bubblewrap.root import CONTROL
-from repodrome.envs.sandbox.bubblewrap.streams import Poller, close_all
+from repodrome.envs.sandbox.bubblewrap.streams import close_all
 from repodrome.errors import SandboxError
 
 INIT = """while IFS= read -r -d '' _line; do eval "$_line"; done"""
@@ -69,13 +70,28 @@ class Live:
     ) -> None:
         self.spawner, self.order = spawner, order
         self.control, self.ctl, self.stderr, self.owner = control, ctl, stderr, owner
+        self.protected: set[int] = {1}
+        """Pids inside of init and of what it runs for the host."""
         self._count = 0
+        self._users = 0
+        self._unused: anyio.Event | None = None
         self._closed = False
 
     @property
     def reply_fd(self) -> int:
         """Readable when the sandbox has ended."""
         return self.order.reply.fileno()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """While something waits on this sandbox; :meth:`close` lets it see the end first."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._users == 0 and self._unused is not None:
+                self._unused.set()
 
     def channel(self, *, error: bool = False, input: bool = False) -> Channel:
         """Make the FIFOs of a new program."""
@@ -154,6 +170,9 @@ class Live:
         try:
             with anyio.CancelScope(shield=True), anyio.move_on_after(10), suppress(SandboxError):
                 await self.order.exited()
+                if self._users:
+                    self._unused = anyio.Event()
+                    await self._unused.wait()
         finally:
             self.order.close()
             close_all((self.control, self.stderr, self.ctl))
@@ -169,9 +188,3 @@ async def write_all(fd: int, data: bytes) -> None:
             await anyio.wait_writable(fd)
         except BrokenPipeError as error:
             raise SandboxError("the sandbox ended while it was being written to") from error
-
-
-async def wait_for_end(live: Live, poller: Poller) -> None:
-    """Raise when the sandbox's end woke ``poller``."""
-    if live.reply_fd in await poller.wait():
-        raise await live.died()

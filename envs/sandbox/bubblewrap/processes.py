@@ -64,30 +64,42 @@ def _look(pid: int) -> Process | None:
     return None
 
 
-def kill_command(live: Live, shell: int, began: float) -> None:
-    """Kill what a shell has started since ``began``, and what of it was reparented to init.
+def host_pid(live: Live, inside: int) -> int | None:
+    """Host pid of a program that init started, from its pid inside."""
+    init = live.init_pid()
+    for pid in children(init) if init else ():
+        process = _look(pid)
+        if process is not None and process.inside == inside:
+            return pid
+    return None
+
+
+def children(pid: int) -> set[int]:
+    """Host pids of a process's children; empty when it is gone."""
+    with suppress(OSError):
+        return {int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return set()
+
+
+def kill_command(live: Live, root: int, spared: set[int], began: float) -> None:
+    """Kill the processes of one command.
 
     Args:
-        shell: pid of the shell, as seen inside.
-        began: on the monotonic clock; earlier background jobs are left alone.
+        root: host pid of the shell or wrapper that runs it, which is itself left alive.
+        spared: children of ``root`` from before the command, left alone with all below them.
+        began: on the monotonic clock: what was started since and then reparented to init is killed
+            too (start times have a resolution of 10 ms).
     """
-    boot_began = began + time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic() - 2 / _TICKS
+    boot_began = began + time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic() - 1 / _TICKS
     found = {p.pid: p for p in members(live)}
-    mine = next((p.pid for p in found.values() if p.inside == shell), None)
     init = next((p.pid for p in found.values() if p.inside == 1), None)
     for process in found.values():
-        if process.inside in (1, shell) or process.started < boot_began:
+        line = {process.pid, *_ancestors(process, found)}
+        if process.pid == root or line & spared:
             continue
-        ancestors = _ancestors(process, found)
-        if mine in ancestors or (process.parent == init and began > 0):
-            _kill(process.pid)
-
-
-def kill_pid(live: Live, inside: int) -> None:
-    """Kill one process by its pid inside."""
-    for process in members(live):
-        if process.inside == inside and inside > 1:
-            _kill(process.pid)
+        orphan = process.parent == init and process.inside not in live.protected
+        if root in line or (orphan and process.started >= boot_began):
+            kill_pid(process.pid)
 
 
 def _ancestors(process: Process, found: dict[int, Process]) -> set[int]:
@@ -99,7 +111,8 @@ def _ancestors(process: Process, found: dict[int, Process]) -> set[int]:
     return seen
 
 
-def _kill(pid: int) -> None:
+def kill_pid(pid: int) -> None:
+    """Kill one process by its host pid, if it is still there."""
     with suppress(OSError):
         fd = os.pidfd_open(pid)
         try:

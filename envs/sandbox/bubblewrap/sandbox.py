@@ -18,7 +18,7 @@ from repodrome.envs.sandbox.bubblewrap import seccomp
 from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner, sandbox_owner
 from repodrome.envs.sandbox.bubblewrap.export import Exporter
 from repodrome.envs.sandbox.bubblewrap.live import INIT_ARGV, Live
-from repodrome.envs.sandbox.bubblewrap.processes import kill_command
+from repodrome.envs.sandbox.bubblewrap.processes import host_pid, kill_command, kill_pid
 from repodrome.envs.sandbox.bubblewrap.root import CONTROL, command_line
 from repodrome.envs.sandbox.bubblewrap.shell import Shell
 from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, close_all, drain
@@ -255,11 +255,14 @@ class BubblewrapSandbox:
         async with self._locks.setdefault(session, anyio.Lock()):
             shell = await self._shell(session)
             try:
-                result = await shell.run(command, timeout=timeout, max_output=max_output)
+                with shell.live.used():
+                    result = await shell.run(command, timeout=timeout, max_output=max_output)
             except SandboxError:
                 if self._closed:
                     raise
                 return await self._lost_all(shell)
+            if self._closed:
+                raise SandboxError("the sandbox was closed while the command ran")
             self._cwds[session] = shell.cwd
             return self._with_oom(result)
 
@@ -296,6 +299,19 @@ class BubblewrapSandbox:
     ) -> CommandResult:
         """See :class:`~repodrome.tools.workspace.Workspace`."""
         live = await self._alive()
+        with live.used():
+            return await self._exec(live, argv, stdin, cwd, env, timeout, max_output)
+
+    async def _exec(
+        self,
+        live: Live,
+        argv: Sequence[str],
+        stdin: bytes,
+        cwd: str | None,
+        env: Mapping[str, str] | None,
+        timeout: float,
+        max_output: int,
+    ) -> CommandResult:
         channel = live.channel(error=True)
         base = f"{CONTROL}/{channel.number}"
         source = live.file(f"{channel.number}.stdin", stdin) if stdin else "/dev/null"
@@ -328,7 +344,10 @@ class BubblewrapSandbox:
             fields = bytes(status).split(b"\0")
             done = len(fields) > 2
             if not done and fields[0].isdigit():
-                kill_command(live, int(fields[0]), 0.0)
+                wrapper = host_pid(live, int(fields[0]))
+                if wrapper:
+                    kill_command(live, wrapper, set(), began)
+                    kill_pid(wrapper)
             drain(channel.output, out)
             drain(channel.error, err)
             poller.close()
@@ -427,11 +446,14 @@ class BubblewrapSandbox:
     async def _end_live(self) -> None:
         """Kill every process inside; files stay."""
         live, self._live = self._live, None
-        for shell in self._shells.values():
-            shell.close()
+        shells = list(self._shells.values())
         self._shells.clear()
-        if live is not None:
-            await live.close()
+        try:
+            if live is not None:
+                await live.close()
+        finally:
+            for shell in shells:
+                shell.close()
 
     async def export(self, *, max_file_bytes: int = 64 << 20) -> Change:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""

@@ -10,7 +10,12 @@ import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE
 from repodrome.envs.sandbox.bubblewrap.live import BIG_COMMAND, Channel, Live, write_all
-from repodrome.envs.sandbox.bubblewrap.processes import kill_command, kill_pid
+from repodrome.envs.sandbox.bubblewrap.processes import (
+    children,
+    host_pid,
+    kill_command,
+    kill_pid,
+)
 from repodrome.envs.sandbox.bubblewrap.root import CONTROL
 from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, drain
 from repodrome.tools.workspace import CommandResult
@@ -35,7 +40,8 @@ class Shell:
 
     Attributes:
         cwd: where the shell was after its last command.
-        busy: a command runs.
+        pid: host pid of the shell.
+        lost: it has ended, or must not be used any more.
     """
 
     live: Live
@@ -43,7 +49,7 @@ class Shell:
     poller: Poller
     name: str
     cwd: str = WORKSPACE
-    pid_inside: int = 0
+    pid: int = 0
     number: int = 0
     lost: bool = False
     _status: bytearray = field(default_factory=bytearray)
@@ -79,14 +85,17 @@ class Shell:
         return shell
 
     async def _ready(self) -> None:
-        while not self.pid_inside:
+        while True:
             if self.live.reply_fd in await self.poller.wait():
                 raise await self.live.died()
             drain(self.channel.status, self._status)
             record, found, rest = self._status.partition(b"\0")
             if found:
                 self._status = rest
-                self.pid_inside = int(record.split()[1])
+                inside = int(record.split()[1])
+                self.live.protected.add(inside)
+                self.pid = host_pid(self.live, inside) or 0
+                return
 
     async def run(self, command: str, *, timeout: float, max_output: int) -> CommandResult:
         """Run one command; afterwards ``lost`` says whether the shell is still there.
@@ -97,6 +106,7 @@ class Shell:
         self.number += 1
         capture = Capture(max_output)
         began = time.monotonic()
+        before = children(self.pid)
         file = ""
         data = command.encode(errors="surrogateescape").replace(b"\0", b"")
         if len(data) > BIG_COMMAND:
@@ -111,11 +121,11 @@ class Shell:
                 status = await self._finish(capture)
             if scope.cancelled_caught:
                 timed_out = True
-                status = await self._stop(capture, began)
+                status = await self._stop(capture, before, began)
             finished = True
         finally:
             if not finished:  # cancelled half-way: what runs must not go on, nor answer the next
-                self._abandon()
+                self._abandon(before, began)
             if file:
                 self.live.remove(file)
         drain(self.channel.output, capture)
@@ -157,19 +167,20 @@ class Shell:
             self._status.clear()
         return None
 
-    async def _stop(self, capture: Capture, began: float) -> int | None:
+    async def _stop(self, capture: Capture, before: set[int], began: float) -> int | None:
         """Kill the command's process tree, and the shell too where it doesn't come back."""
         for _ in range(3):
-            kill_command(self.live, self.pid_inside, began)
+            kill_command(self.live, self.pid, before, began)
             with anyio.move_on_after(GRACE / 3):
                 return await self._finish(capture)
-        self._abandon()
+        self._abandon(before, began)
         return None
 
-    def _abandon(self) -> None:
+    def _abandon(self, before: set[int], began: float) -> None:
         self.lost = True
-        kill_command(self.live, self.pid_inside, 0.0)
-        kill_pid(self.live, self.pid_inside)
+        kill_command(self.live, self.pid, before, began)
+        if self.pid:
+            kill_pid(self.pid)
 
     async def save(self) -> bytes:
         """A script that brings this shell's state (cwd, exports, functions, options) to another."""

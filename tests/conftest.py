@@ -1,0 +1,22 @@
+"""What all tests share: which sandbox backends the conformance suites run on."""
+
+from __future__ import annotations
+
+import pytest
+
+BACKENDS = ("bubblewrap",)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sandbox-backend",
+        action="append",
+        default=[],
+        help="run the sandbox conformance suite on this backend (repeatable)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "sandbox_backend" in metafunc.fixturenames:
+        names = metafunc.config.getoption("--sandbox-backend") or BACKENDS
+        metafunc.parametrize("sandbox_backend", names)
