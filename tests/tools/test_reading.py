@@ -263,8 +263,6 @@ async def test_grep_says_at_least_when_it_stopped_early(searching: Desk) -> None
 
 
 async def test_a_slow_search_is_stopped(desk: Desk) -> None:
-    os.mkfifo(desk.path / "fifo")
-    desk.put("sleepy/find", "#!/bin/sh\nexec sleep 60\n").chmod(0o755)
     box = Toolbox([Grep(timeout=0.2)])
 
     class Sleepy(LocalWorkspace):
