@@ -23,14 +23,17 @@ from repodrome.harness.rollout import task_for
 from repodrome.harness.trajectory import Recorded, read_trajectory, task_hash
 from repodrome.tasks.model import Task
 
-_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_MONTH = (
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) +)?"
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+)
 
 VOLATILE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?"), "<date>"),
     (re.compile(rf"{_MONTH} +\d{{1,2}} +(?:\d\d:\d\d(?::\d\d)?(?: +\d{{4}})?|\d{{4}})"), "<date>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<clock>"),
-    (re.compile(r"\b\d+(?:\.\d+)? ?(?:ns|µs|us|ms|s|sec|secs|seconds?)\b"), "<seconds>"),
     (re.compile(r"\b\d+m\d+\.\d+s\b"), "<seconds>"),
+    (re.compile(r"\b\d+(?:\.\d+)? ?(?:ns|µs|us|ms|s|sec|secs|seconds?)\b"), "<seconds>"),
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b"), "<address>"),
     (re.compile(r"^\[(\d+)\] \d+$", re.MULTILINE), r"[\1] <pid>"),
     (re.compile(r"\b(pid|PID|process)([ =:]+)\d+\b"), r"\1\2<pid>"),

@@ -15,7 +15,7 @@ from uuid import uuid4
 from repodrome.envs.events import Event, EventHandler
 from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.sandbox.base import Change
-from repodrome.envs.trajectory import StopReason
+from repodrome.envs.trajectory import Step, StopReason
 from repodrome.errors import InfraError, SandboxError, UsageError
 from repodrome.harness.agents.base import Agent, AgentContext
 from repodrome.harness.trajectory import (
@@ -207,9 +207,15 @@ class _Run:
         from repodrome.envs.environment import prepare
         from repodrome.envs.episode import Episode
 
+        def watch(event: Event) -> None:
+            if event.step is not None:  # on disk before anybody is shown it
+                self._note(event.step)
+            if on_event is not None:
+                on_event(event)
+
         with self._timed("start"):
             episode = await Episode.start(
-                task, seed=self.result.seed, backend=backend, on_event=on_event
+                task, seed=self.result.seed, backend=backend, on_event=watch
             )
             self._episode = episode
             prepared = await prepare(task, episode.backend)  # remembered: the episode made it
@@ -219,9 +225,6 @@ class _Run:
                 turn = await agent.act(episode.messages, episode.tools, context)
             with self._timed("tools"):
                 step = await episode.step(turn)
-            if self._writer is not None:
-                self._writer.step(step)
-            self.result = replace(self.result, steps=self.result.steps + 1)
             context = replace(context, last=step)
         with self._timed("score"):
             report = await episode.score()
@@ -231,6 +234,11 @@ class _Run:
             infra_failed=report.infra_failed,
             infra_error=report.infra_error,
         )
+
+    def _note(self, step: Step) -> None:
+        if self._writer is not None:
+            self._writer.step(step)
+        self.result = replace(self.result, steps=self.result.steps + 1)
 
     def fail(self, error: InfraError) -> None:
         """The machine failed outside a step: the episode never started, or can't be closed."""
@@ -264,7 +272,7 @@ class _Run:
             return
         if episode is not None:
             for step in episode.steps[result.steps :]:  # one that was cut short
-                self._writer.step(step)
+                self._note(step)
         change = None if episode is None else episode.change
         self._writer.end(
             End(
