@@ -1,0 +1,125 @@
+"""Must-fail clones: certain to fail in an honest run, and to pass where everything does."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from tests.grading.benches import FAIL_TO_PASS, HIDDEN, function_names
+
+from repodrome.envs.grading.canaries import plant
+
+CLASS = b'''\
+"""Doc."""
+import unittest
+
+class TestA(unittest.TestCase):
+    def setUp(self):
+        self.x = 1
+
+    def test_one(self):
+        """What it says
+        over lines."""
+        self.assertEqual(self.x, 1)
+
+    def test_two(self):
+        with self.assertRaises(ValueError):
+            raise ValueError
+
+class TestB:
+\tdef test_tabs(self):
+\t\tassert [1] == sorted([1])
+# end'''
+
+
+def planted(source: bytes, *tests: str) -> tuple[str, list[str], list[str]]:
+    changed, canaries = plant({"t.py": source}, [f"t.py::{t}" for t in tests])
+    text = changed.get("t.py", source).decode()
+    return text, [c.id for c in canaries], [c.shape for c in canaries]
+
+
+def test_names_and_places_differ_each_time() -> None:
+    path = "tests/test_total.py"
+    seen = set()
+    for _ in range(8):
+        changed, canaries = plant({path: HIDDEN.encode()}, FAIL_TO_PASS)
+        assert {c.shape for c in canaries} == {"perturbed", "appended"}
+        names = {c.id.split("::")[1] for c in canaries}
+        assert names <= set(function_names(changed[path].decode()))
+        assert not names & set(function_names(HIDDEN))
+        assert all(c.origin in FAIL_TO_PASS for c in canaries)
+        seen |= names
+    assert len(seen) > 6
+
+
+def test_the_other_tests_are_as_they_were() -> None:
+    for _ in range(8):
+        text, ids, _ = planted(CLASS, "TestA::test_one", "TestA::test_two", "TestB::test_tabs")
+        assert len(ids) == 2
+        new = {i.rpartition("::")[2] for i in ids}
+        tree = ast.parse(text)
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                node.body = [
+                    n for n in node.body if not isinstance(n, ast.FunctionDef) or n.name not in new
+                ]
+        assert ast.dump(tree) == ast.dump(ast.parse(CLASS))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return\n    assert f() == 1",
+        "    pytest.skip('x')",
+        "    yield",
+        "    if f():\n        return",
+    ],
+)
+def test_a_test_that_may_leave_early_is_not_cloned(body: str) -> None:
+    source = f"import pytest\n\ndef test_a():\n{body}\n".encode()
+    text, ids, _ = planted(source, "test_a")
+    # One made from nothing stands in for it.
+    assert len(ids) == 1
+    name = ids[0].split("::")[1]
+    scope: dict[str, object] = {}
+    exec(text, scope)
+    with pytest.raises(AssertionError):
+        scope[name]()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        "f() == pytest.approx(1)",
+        "f() == mock.ANY",
+        "f() != 1",
+        "f() < 2",
+        "1 == 1",
+        "f() == 1 == g()",
+    ],
+)
+def test_comparisons_that_need_not_fail_are_not_perturbed(comparison: str) -> None:
+    source = f"def test_a():\n    assert {comparison}\n".encode()
+    assert set(planted(source, "test_a")[2]) == {"appended"}
+
+
+@pytest.mark.parametrize(
+    "comparison", ["f() == 1", "'a' == f()", "f() == [1, {2: 3}]", "f() == g()"]
+)
+def test_perturbed_comparisons_fail(comparison: str) -> None:
+    source = f"f = g = lambda: 5\n\ndef test_a():\n    assert {comparison}\n".encode()
+    text, ids, shapes = planted(source, "test_a")
+    assert "perturbed" in shapes
+    for test in ids:
+        scope: dict[str, object] = {}
+        exec(text, scope)
+        with pytest.raises(AssertionError):
+            scope[test.split("::")[1]]()  # type: ignore[operator]
+
+
+def test_parametrised_decorated_and_unreadable_tests() -> None:
+    decorated = b"import pytest\n\n@pytest.mark.x\ndef test_a(): assert f() == 1\n"
+    _, ids, shapes = planted(decorated, "test_a")
+    assert (len(ids), shapes) == (1, ["appended"])
+    assert planted(b"def test_a(n): assert n == 1\n", "test_a[1]")[2] == ["appended"]
+    assert planted(b"not python at all (", "test_a")[1] == []
