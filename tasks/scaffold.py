@@ -27,8 +27,8 @@ tags = []
 
 # The agent's tree: workspace/ beside this file, unless a [source] says otherwise.
 $source
-# [environment]
-# packages = []             # Python requirements, installed once; agent and grader have no network
+[environment]
+packages = ["pytest"]       # Python requirements, installed once; agent and grader have no network
 # setup = []                # shell commands run once in the workspace, with network
 # python = "host"           # or a version such as "3.12"
 # env = {}                  # variables of every command

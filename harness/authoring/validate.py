@@ -167,6 +167,9 @@ class _Validator:
         self.findings += await to_thread.run_sync(probe_files, secrets, prepared.spec.layers)
         async with await self._backend.start(prepared.spec, live=False) as sandbox:
             self.findings += await probe_git(sandbox, secrets)
+        if write and task.verifier.kind != "pytest":
+            kind = task.verifier.kind
+            self.findings.append(note("expected", f"--write does nothing for a {kind} verifier"))
         if write and task.verifier.kind == "pytest":
             if not await self._write_expected(prepared):
                 return
@@ -328,6 +331,7 @@ class _Validator:
             spec=prepared.spec,
             hidden=prepared.materialised.hidden,
             pristine=prepared.materialised.workspace,
+            python=prepared.python,
         )
         if not run.complete and name == "oracle":
             raise GradingError(
@@ -364,7 +368,11 @@ def _verdict(result: Result) -> Verdict | None:
 
 def _statuses(result: Result) -> dict[str, TestStatus]:
     verdict = _verdict(result)
-    return {} if verdict is None else {**verdict.fail_to_pass, **verdict.pass_to_pass}
+    if verdict is None:
+        return {}
+    # A verifier without ids is as good as one test.
+    whole = {"the verifier": TestStatus.PASSED if verdict.resolved else TestStatus.FAILED}
+    return {**verdict.fail_to_pass, **verdict.pass_to_pass} or whole
 
 
 def _why(verdict: Verdict) -> str:
