@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import importlib.util
 import json
 import platform
 import shutil
@@ -293,6 +294,11 @@ async def _find_python(environment: EnvironmentSpec) -> _Python:
     if environment.docker_image:
         return _Python("python3", wanted, None)
     if wanted == "host":
+        if environment.packages and importlib.util.find_spec("ensurepip") is None:
+            raise SetupError(
+                "this Python has no 'ensurepip', so no virtual environment can be made with it; "
+                "install it (Debian and Ubuntu: apt-get install python3-venv)"
+            )
         path = Path(sys.base_exec_prefix) / "bin" / "python{}.{}".format(*sys.version_info[:2])
         return _Python(str(path), platform.python_version(), _to_bind(sys.base_prefix))
     found = shutil.which(f"python{wanted}")

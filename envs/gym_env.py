@@ -80,7 +80,7 @@ class RepoEnv(gym.Env[str, Any]):
         current = runtime()
         if self._runtime is not current:
             # First use, or we were forked: the episode of the other process is not ours to touch.
-            self._member.episode = None
+            self._member.attach(current)
             self._runtime = current
             current.track(self)
         return current

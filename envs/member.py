@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from repodrome.envs.episode import MAX_OBSERVATION_CHARS, Episode
+from repodrome.envs.runtime import Runtime
 from repodrome.envs.spaces import UnicodeText
 from repodrome.envs.trajectory import AssistantTurn
 from repodrome.errors import InfraError, UsageError
@@ -99,6 +100,15 @@ class Member:
         self._prefetching: asyncio.Task[None] | None = None
         self._closed = False
         self.episode: Episode | None = None
+
+    def attach(self, runtime: Runtime) -> None:
+        """Begin to use a runtime: at its end it closes the backend that was asked for by name."""
+        self.episode = None
+        self._closed = False
+        if isinstance(self._sandbox, str):
+            from repodrome.envs.sandbox.registry import get_backend
+
+            runtime.on_close(get_backend(self._sandbox).close)
 
     async def reset(self, seed: int, task: Task | str | None = None) -> tuple[str, dict[str, Any]]:
         """Close the old episode and start the next.

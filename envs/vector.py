@@ -313,7 +313,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         current = runtime()
         if self._runtime is not current:
             for member in self._members:
-                member.episode = None
+                member.attach(current)
             self._runtime = current
             current.track(self)
         return current

@@ -1,0 +1,75 @@
+"""How processes that used the background loop end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+PRELUDE = """
+import os, signal, sys, tempfile
+from pathlib import Path
+from repodrome.envs.gym_env import RepoEnv
+from repodrome.tasks.model import Source, Task
+from tests.fakes.plain_sandbox import PlainBackend
+
+folder = Path(sys.argv[1])
+(folder / "workspace").mkdir()
+(folder / "workspace" / "a").write_text("")
+backend = PlainBackend()
+task = Task(id="t/t", instruction="x", folder=folder, source=Source(directory="workspace"))
+env = RepoEnv(task, sandbox=backend)
+env.reset(seed=1)
+"""
+
+
+def run(tmp_path: Path, script: str) -> subprocess.Popen[str]:
+    env = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+        "REPODROME_CACHE": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), str(tmp_path)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_an_environment_left_open_is_closed_at_exit(tmp_path: Path) -> None:
+    process = run(tmp_path, "")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert not list(tmp_path.glob("repodrome-test-*"))
+
+
+def test_ctrl_c_in_mid_step(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        calls = [{"name": "terminal", "arguments": {"command": "hang"}}]
+        sandbox = env.episode.sandbox
+        async def tell():
+            await sandbox.running.wait()
+            print("running", flush=True)
+        env._loop().submit(tell())
+        try:
+            env.step({"tool_calls": calls})
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (0, "interrupted\n", "")
+    assert not list(tmp_path.glob("repodrome-test-*"))
