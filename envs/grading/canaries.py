@@ -47,13 +47,11 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    node: ast.FunctionDef
     qualified: str  # "test_a" or "TestA::test_a"
     size: int
     fixtures: int
     comparable: bool  # it has a comparison that can be perturbed
-
-
-Function = ast.FunctionDef
 
 
 def plant(
@@ -79,14 +77,16 @@ def plant(
             choices += [
                 (path, c) for c in _candidates(files[path]) if f"{path}::{c.qualified}" in wanted
             ]
-    changed: dict[str, bytes] = {}
+    additions: dict[str, list[tuple[int, str]]] = {}
     canaries: list[Canary] = []
 
     def add(path: str, candidate: _Candidate | None, shape: str) -> bool:
-        made = _insert(changed.get(path, files[path]), candidate, shape, draw)
-        if made is None or len({*changed, path}) > _MAX_FILES:
+        taken = {c.id.rpartition("::")[2] for c in canaries}
+        made = _clone(files[path], candidate, shape, draw, taken)
+        if made is None or len({*additions, path}) > _MAX_FILES:
             return False
-        changed[path], name = made
+        after, text, name = made
+        additions.setdefault(path, []).append((after, text))
         origin = f"{path}::{candidate.qualified}" if candidate else ""
         canaries.append(Canary(f"{path}::{name}", origin, shape))
         return True
@@ -104,9 +104,17 @@ def plant(
         python = [p for p in dict.fromkeys(t.split("::")[0] for t in expected) if p in files]
         for path in [p for p in python if p.endswith(".py")][:1]:
             add(path, None, "appended")
-    return changed, canaries
+    return {path: _insert(files[path], texts) for path, texts in additions.items()}, canaries
 
 
+def _insert(source: bytes, texts: Sequence[tuple[int, str]]) -> bytes:
+    lines = source.split(b"\n")
+    for after, text in sorted(texts, reverse=True):
+        lines[after:after] = [b"", *text.encode("utf-8", "surrogatepass").split(b"\n"), b""]
+    return b"\n".join(lines)
+
+
+@lru_cache(maxsize=128)
 def _parse(source: bytes) -> ast.Module | None:
     try:
         return ast.parse(source)
@@ -114,7 +122,50 @@ def _parse(source: bytes) -> ast.Module | None:
         return None
 
 
-@lru_cache(maxsize=256)
+def _outline(tree: ast.Module) -> list[str]:
+    """What stands at the top, and how much is below it."""
+    return [
+        f"{type(n).__name__} {getattr(n, 'name', '')} {len(getattr(n, 'body', ()))}"
+        for n in tree.body
+    ]
+
+
+@lru_cache(maxsize=512)
+def _room(source: bytes, owner: str) -> tuple[int, str] | None:
+    """Where a function may be put, as (after which line, indent): the end of the module or class.
+
+    Tried out once: nothing of the module may read differently afterwards. None where that fails.
+    """
+    tree = _parse(source)
+    if tree is None:
+        return None
+    node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == owner), None)
+    after, indent = source.count(b"\n") + 1, ""
+    if node is not None and node.end_lineno is not None:
+        line = source.split(b"\n")[node.body[-1].lineno - 1].decode("utf-8", "replace")
+        after, indent = node.end_lineno, line[: len(line) - len(line.lstrip())]
+    again = _parse(_insert(source, [(after, f"{indent}def one_more(): pass")]))
+    if again is None:
+        return None
+    expected, found = _outline(tree), _outline(again)
+    if node is None:
+        return (after, indent) if found == [*expected, "FunctionDef one_more 1"] else None
+    place = tree.body.index(node)
+    expected[place] = f"ClassDef {owner} {len(node.body) + 1}"
+    return (after, indent) if found == expected else None
+
+
+@lru_cache(maxsize=128)
+def _names(source: bytes) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Every function and class name of a module, and the words of its tests' names."""
+    tree = _parse(source)
+    nodes = ast.walk(tree) if tree else ()
+    used = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    words = {w for n in used if n.startswith("test_") for w in n.split("_")[1:] if w}
+    return frozenset(used), tuple(sorted(words))
+
+
+@lru_cache(maxsize=128)
 def _candidates(source: bytes) -> tuple[_Candidate, ...]:
     tree = _parse(source)
     if tree is None:
@@ -132,7 +183,7 @@ def _candidates(source: bytes) -> tuple[_Candidate, ...]:
     return tuple(c for c in found if c is not None)
 
 
-def _candidate(node: Function, prefix: str) -> _Candidate | None:
+def _candidate(node: ast.FunctionDef, prefix: str) -> _Candidate | None:
     if not node.name.startswith("test") or node.decorator_list:
         return None
     size = 0
@@ -151,7 +202,7 @@ def _candidate(node: Function, prefix: str) -> _Candidate | None:
     if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
         return None
     names = [a.arg for a in (*arguments.args, *arguments.kwonlyargs) if a.arg != "self"]
-    return _Candidate(prefix + node.name, size, len(names), any(map(_comparable, node.body)))
+    return _Candidate(node, prefix + node.name, size, len(names), any(map(_comparable, node.body)))
 
 
 def _sides(statement: ast.stmt) -> list[ast.expr] | None:
@@ -206,10 +257,9 @@ def _perturb(statement: ast.stmt, draw: random.SystemRandom) -> None:
         statement.value.args[which] = new
 
 
-def _name(tree: ast.Module, like: str, draw: random.SystemRandom) -> str:
+def _name(source: bytes, like: str, draw: random.SystemRandom, taken: set[str]) -> str:
     """A name made of the neighbours' words, so that it doesn't stand out."""
-    used = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    words = [w for n in used if n.startswith("test_") for w in n.split("_")[1:] if w]
+    used, words = _names(source)
     pool = sorted({*words, *draw.sample(_WORDS, 8)})
     stem = [w for w in like.split("_")[1:] if w] or ["case"]
     while True:
@@ -218,7 +268,7 @@ def _name(tree: ast.Module, like: str, draw: random.SystemRandom) -> str:
         if draw.random() < 0.5:
             parts.append(draw.choice(pool))
         name = "_".join(["test", *parts])
-        if name not in used and name.isidentifier():
+        if name not in used and name not in taken and name.isidentifier():
             return name
         stem = [*stem, draw.choice(pool)]
 
@@ -230,52 +280,33 @@ def _false_assertion(draw: random.SystemRandom) -> list[ast.stmt]:
     return ast.parse(f"{name}_ = {left}\nassert {name}_ == {right}").body
 
 
-def _insert(
-    source: bytes, candidate: _Candidate | None, shape: str, draw: random.SystemRandom
-) -> tuple[bytes, str] | None:
-    """The source with one clone in it and the clone's qualified name; None if that isn't safe."""
-    tree = _parse(source)
-    if tree is None:
-        return None
+def _clone(
+    source: bytes,
+    candidate: _Candidate | None,
+    shape: str,
+    draw: random.SystemRandom,
+    taken: set[str],
+) -> tuple[int, str, str] | None:
+    """One clone: the line it goes behind, its text and its qualified name; None if unsafe."""
     owner, _, name = candidate.qualified.rpartition("::") if candidate else ("", "", "test_usual")
-    class_node = next(
-        (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == owner), None
-    )
-    body = class_node.body if class_node else tree.body
-    original = next((n for n in body if isinstance(n, ast.FunctionDef) and n.name == name), None)
-    if original is None:
-        clone = ast.parse("def test_usual(): pass").body[0]
-        assert isinstance(clone, ast.FunctionDef)
+    room = _room(source, owner)
+    if room is None:
+        return None
+    after, indent = room
+    if candidate is None:
+        empty = ast.parse("def test_usual(): pass").body[0]
+        assert isinstance(empty, ast.FunctionDef)
+        clone = empty
     else:
-        clone = copy.deepcopy(original)
-    clone.name = _name(tree, name, draw)
-    first = clone.body[0]
-    if (
-        len(clone.body) > 1
-        and isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-    ):
+        clone = copy.deepcopy(candidate.node)
+    clone.name = _name(source, name, draw, taken)
+    if len(clone.body) > 1 and ast.get_docstring(clone) is not None:
         clone.body = clone.body[1:]
     if shape == "perturbed":
         _perturb(draw.choice([s for s in clone.body if _comparable(s)]), draw)
     else:
         clone.body += _false_assertion(draw)
     text = ast.unparse(ast.fix_missing_locations(clone))
-    lines = source.split(b"\n")
-    if class_node is not None:
-        after = class_node.end_lineno or len(lines)
-        text = textwrap.indent(text, " " * class_node.body[0].col_offset)
-    else:
-        after = len(lines)
-    new = b"\n".join([*lines[:after], b"", *text.encode("utf-8").split(b"\n"), *lines[after:]])
-    # Nothing but the clone may be new: what the other tests say is as it was.
-    check = _parse(new)
-    if check is None:
-        return None
-    again = next((n for n in check.body if isinstance(n, ast.ClassDef) and n.name == owner), check)
-    again.body = [
-        n for n in again.body if not (isinstance(n, ast.FunctionDef) and n.name == clone.name)
-    ]
-    if ast.dump(check) != ast.dump(tree):
-        return None
-    return new, f"{owner}::{clone.name}" if owner else clone.name
+    if indent:
+        text = textwrap.indent(text, indent)
+    return after, text, f"{owner}::{clone.name}" if owner else clone.name

@@ -52,9 +52,12 @@ class Bench:
 
     def plan(self) -> protect.Plan:
         """What of the change is brought over."""
-        return protect.plan(
-            self.change, self.task.verifier, occupied=self.hidden, pristine=self.pristine
-        )
+        verifier = self.task.verifier
+        occupied = set(self.hidden)
+        if verifier.kind == "pytest":
+            expected = (*verifier.fail_to_pass, *verifier.pass_to_pass)
+            occupied.update(test.split("::")[0] for test in expected)
+        return protect.plan(self.change, verifier, occupied=occupied, pristine=self.pristine)
 
     async def start(self) -> Sandbox:
         """A fresh sandbox; the caller closes it."""
@@ -271,8 +274,11 @@ def _plantable(bench: Bench, expected: Sequence[str]) -> dict[str, bytes]:
     """The test files that run: the hidden ones, and visible ones as they are in pristine."""
     files = {}
     for path in {test.split("::")[0] for test in expected}:
+        visible = bench.pristine / path
         if path in bench.hidden:
             files[path] = bench.hidden[path]
+        elif visible.is_file() and not visible.is_symlink():
+            files[path] = visible.read_bytes()
     return files
 
 

@@ -107,16 +107,24 @@ class Plan:
     dropped: tuple[str, ...]
 
 
-def _shadowed_modules(spec: VerifierSpec, occupied: Iterable[str]) -> set[str]:
-    """Paths at which a new file would be imported in place of a hidden test's own helper."""
+def _shadowed_modules(spec: VerifierSpec, occupied: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Where a new module would be imported in place of a hidden test's own helper.
+
+    Returns:
+        Module paths (without suffix) that may be neither file nor package, and those that may not
+        be a file, since hidden files make a directory of that name.
+    """
     roots = [p.strip("/").removeprefix("./") for p in spec.python_path]
-    roots = ["" if r == "." else r + "/" for r in roots]
-    names = set()
+    roots = ["" if r in ("", ".") else r + "/" for r in roots]
+    neither, no_file = set(), set()
     for path in occupied:
         for root in roots:
             if path.startswith(root):
-                names.add(path[len(root) :].split("/")[0].removesuffix(".py"))
-    return {root + name for root in roots for name in names}
+                first, inner, _ = path[len(root) :].partition("/")
+                name = first if inner else first.split(".")[0]
+                neither |= {other + name for other in roots if other != root}
+                (no_file if inner else neither).add(root + name)
+    return neither, no_file
 
 
 def plan(change: Change, spec: VerifierSpec, *, occupied: Iterable[str], pristine: Path) -> Plan:
@@ -125,14 +133,13 @@ def plan(change: Change, spec: VerifierSpec, *, occupied: Iterable[str], pristin
     Args:
         change: the agent's change; hostile.
         spec: the task's verifier.
-        occupied: every path that hidden files will take; nothing of the agent's may be there, above
-            as a file, or below.
+        occupied: every path that hidden files and expected tests take; nothing of the agent's may
+            be there, above as a file, or below.
         pristine: the pristine workspace on the host, for links.
     """
     taken = set(occupied)
     above = {p for path in taken for p in parents(path)}
-    shadows = _shadowed_modules(spec, taken)
-    expected = {test.split("::")[0] for test in (*spec.fail_to_pass, *spec.pass_to_pass)}
+    neither, no_file = _shadowed_modules(spec, taken)
     protected = (*PROTECTED, *spec.protected)
     if spec.kind in ("command", "script"):
         protected += COMMAND_PROTECTED
@@ -146,14 +153,14 @@ def plan(change: Change, spec: VerifierSpec, *, occupied: Iterable[str], pristin
             return False
         if path in taken or path in above or any(p in taken for p in parents(path)):
             return False
-        if path in expected or covers(ALWAYS_PROTECTED, path):
+        if covers(ALWAYS_PROTECTED, path):
             return False
         if spec.kind == "mutants":
             # The tests are the work; the code they are tried on is ours.
             return file.kind != "deleted" and covers(spec.agent_tests, path)
         if covers(protected, path) and not covers(spec.allow, path):
             return False
-        if file.kind == "added" and _shadows(path, shadows, pristine):
+        if file.kind == "added" and _shadows(path, neither, no_file, pristine):
             return False
         # Never through a link of the pristine tree: it may lead to what is protected.
         return not any(_is_link(pristine, p) and p not in gone for p in parents(path))
@@ -172,14 +179,13 @@ def plan(change: Change, spec: VerifierSpec, *, occupied: Iterable[str], pristin
     return Plan(delete=tuple(order), write=tuple(write), dropped=dropped)
 
 
-def _shadows(path: str, modules: set[str], pristine: Path) -> bool:
-    """Whether a new file makes a new module of one of these names (an old package may grow)."""
-    for part in (path, *parents(path)):
-        directory, _, name = part.rpartition("/")
-        module = f"{directory}/{name.split('.')[0]}".lstrip("/")
-        if module in modules:
-            return not (part != path and (pristine / part).is_dir())
-    return False
+def _shadows(path: str, neither: set[str], no_file: set[str], pristine: Path) -> bool:
+    """Whether a new file makes a module of one of these names; an old package may go on growing."""
+    directory, _, name = path.rpartition("/")
+    module = f"{directory}/{name.split('.')[0]}".lstrip("/")
+    if module in neither or module in no_file:
+        return True
+    return any(part in neither and not (pristine / part).is_dir() for part in parents(path))
 
 
 def _is_link(pristine: Path, path: str) -> bool:

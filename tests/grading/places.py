@@ -17,14 +17,19 @@ from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
 from repodrome.errors import SandboxUnavailableError
 
 
+def have_bubblewrap() -> bool:
+    """Whether this machine can run the embedded sandbox."""
+    try:
+        BubblewrapBackend().check()
+    except SandboxUnavailableError:
+        return False
+    return True
+
+
 def place(spec: SandboxSpec, *, real: bool) -> tuple[SandboxBackend, SandboxSpec, str]:
     """A backend, the spec made fit for it, and the interpreter inside."""
-    if real:
+    if real and have_bubblewrap():
         backend = BubblewrapBackend()
-        try:
-            backend.check()
-        except SandboxUnavailableError:
-            return LocalBackend(), spec, PYTHON
         for layer in spec.layers:
             for path in (layer, *layer.rglob("*")):
                 os.chown(path, *backend.owner, follow_symlinks=False)

@@ -127,7 +127,12 @@ def test_only_framed_lines_count() -> None:
         b'N ["end", {"status": "x"}]',
         b"N " + b"[" * 100_000,
     ]
-    noise += [b"\xff\0", b'N ["test", {"id": "b", "status": "superb"}]', b'N ["test", 3]']
+    noise += [
+        b"\xff\0",
+        b"N " + b"[" * 100_000,
+        b'N ["test", {"id": "b", "status": "superb"}]',
+        b'N ["test", 3]',
+    ]
     assert read(frames(ready, *noise, end)) == ({}, True)
     for result in (frames(good, end), frames(code=None, timed_out=True), frames(code=137)):
         with pytest.raises(GradingError, match="could not be started"):

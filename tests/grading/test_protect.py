@@ -10,8 +10,8 @@ from repodrome.envs.grading.protect import plan
 from repodrome.envs.sandbox.base import Change, ChangedFile
 from repodrome.tasks.model import VerifierSpec
 
-HIDDEN = ("tests/test_a.py", "checks/deep/test_b.py", "checks/helpers.py")
-SPEC = VerifierSpec(python_path=("src", "checks"), pass_to_pass=("src/pkg/test_in.py::test",))
+HIDDEN = ("tests/test_a.py", "src/pkg/test_in.py", "checks/deep/test_b.py", "checks/helpers.py")
+SPEC = VerifierSpec(python_path=("src", "checks"))
 
 
 def kept(pristine: Path, path: str, *, kind: str = "added", spec: VerifierSpec = SPEC) -> bool:
@@ -33,6 +33,10 @@ def kept(pristine: Path, path: str, *, kind: str = "added", spec: VerifierSpec =
         "checks/deep",
         "checks/deep/test_b.py",
         "checks/deep/test_b.py/x",
+        "checks/helpers/__init__.py",
+        "checks/deep.py",
+        "src/deep/__init__.py",
+        "src/pkg.py",
         "conftest.py",
         "src/conftest.py",
         "pytest.ini",
@@ -72,8 +76,12 @@ def test_dropped(path: str, tmp_path: Path) -> None:
         "src/pkg/test_utils.py",
         "a\nb",
         "café.py",
-    ]
-    + ["uv.lock", "src/pkg/env/__init__.py", ".gitignore", "src/helper.py", "\udcff.py"],
+        "uv.lock",
+        "src/pkg/env/__init__.py",
+        ".gitignore",
+        "src/helper.py",
+        "\udcff.py",
+    ],
 )
 def test_brought_over(path: str, tmp_path: Path) -> None:
     assert kept(tmp_path, path)
