@@ -1,6 +1,6 @@
 """What ``scripts/demo`` plays: three agents on tasks of our own and on a real project's code.
 
-    python examples/demo.py [TASK …]
+python examples/demo.py [TASK …]
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ TURNS = [
     {
         "content": "",
         "tool_calls": [
-            {"name": "finish", "arguments": {"message": "I looked around, and changed nothing."}}
+            {
+                "name": "finish",
+                "arguments": {"message": "I looked around and left a note; the task is not done."},
+            }
         ],
     },
 ]

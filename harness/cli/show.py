@@ -141,7 +141,7 @@ def results_table(results: Sequence[Result], *, title: str = "rewards") -> Table
             heading,
             justify="right" if number_like else "left",
             overflow="fold",
-            no_wrap=number_like,
+            no_wrap=number_like or heading == "task",
         )
     for result in results:
         table.add_row(

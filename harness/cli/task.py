@@ -36,7 +36,10 @@ def list_tasks(
     if as_json:
         screen.print_json([_summary(task) for task in tasks])
         return
-    table = Table("task", "category", "difficulty", "instruction")
+    table = Table()
+    table.add_column("task", no_wrap=True, overflow="fold")
+    for heading in ("category", "difficulty", "instruction"):
+        table.add_column(heading)
     for task in tasks:
         first = task.instruction.strip().split("\n")[0]
         table.add_row(
