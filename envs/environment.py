@@ -20,11 +20,12 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repodrome.envs.build_once import built, turnstile
 from repodrome.envs.sandbox.base import (
     ENV_PREFIX,
     Sandbox,
@@ -34,7 +35,7 @@ from repodrome.envs.sandbox.base import (
 )
 from repodrome.errors import SetupError
 from repodrome.tasks.model import EnvironmentSpec, Task
-from repodrome.tasks.store import Lock, Store, remove_tree
+from repodrome.tasks.store import Store
 
 if TYPE_CHECKING:
     from repodrome.tasks.source import Materialised
@@ -115,7 +116,7 @@ async def prepare(
         return found
     tell = progress or _silent
     # By content, not by object: loading a task twice must not build twice either.
-    async with _turnstile(f"prepare {task.id} {scope}"):
+    async with turnstile(f"prepare {task.id} {scope}"):
         found = memo.get(scope)
         if found is not None and found.intact:
             return found
@@ -142,7 +143,7 @@ async def _prepare(
             environment.docker_image or backend.name,
         )
         layers.append(
-            await _built(
+            await built(
                 store, "packages", package_key, functools.partial(builder.packages, tuple(layers))
             )
         )
@@ -158,7 +159,7 @@ async def _prepare(
             [python.path, python.version, owner, environment.docker_image or backend.name],
         )
         layers.append(
-            await _built(store, "setup", key, functools.partial(builder.setup, tuple(layers)))
+            await built(store, "setup", key, functools.partial(builder.setup, tuple(layers)))
         )
     return Prepared(
         spec=SandboxSpec(
@@ -331,64 +332,6 @@ async def _asked(path: str) -> _Python:
 def _to_bind(prefix: str) -> str | None:
     """What has to be bound for an interpreter: every sandbox has the host's ``/usr``."""
     return None if Path(prefix).resolve().is_relative_to("/usr") else prefix
-
-
-# -- building once --------------------------------------------------------------------------------
-
-
-async def _built(
-    store: Store, kind: str, key: str, build: Callable[[Path], Awaitable[None]]
-) -> Path:
-    """The entry of the cache, built if it isn't there; nothing is left of a failed build."""
-    found = store.get(kind, key)
-    if found is not None:
-        return found
-    async with _turnstile(f"{store.root} {kind} {key}"):
-        lock = await _acquire(store, kind, key)
-        try:
-            found = store.get(kind, key)
-            if found is not None:
-                return found
-            staged = await asyncio.to_thread(store.new_staging, kind)
-            # The sandbox makes it when it commits.
-            staged.rmdir()
-            try:
-                await build(staged)
-                return await asyncio.to_thread(store.publish, staged, kind, key)
-            finally:
-                if staged.exists():
-                    await asyncio.to_thread(remove_tree, staged)
-        finally:
-            lock.release()
-
-
-async def _acquire(store: Store, kind: str, key: str) -> Lock:
-    """The lock against other processes; given back if we are cancelled while waiting for it."""
-    future = asyncio.get_running_loop().run_in_executor(None, store.acquire, kind, key)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        future.add_done_callback(_release)
-        raise
-
-
-def _release(future: asyncio.Future[Lock]) -> None:
-    if not future.cancelled() and future.exception() is None:
-        future.result().release()
-
-
-_turnstiles: weakref.WeakKeyDictionary[
-    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, asyncio.Lock]
-] = weakref.WeakKeyDictionary()
-
-
-def _turnstile(key: str) -> asyncio.Lock:
-    """The lock of a key on this event loop (asyncio's locks belong to one), while it is in use."""
-    locks = _turnstiles.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
-    lock = locks.get(key)
-    if lock is None:
-        lock = locks[key] = asyncio.Lock()
-    return lock
 
 
 # -- remembering ----------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ makes the episode infra-failed: :meth:`Episode.step` says so in ``stop_reason`` 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +22,7 @@ from repodrome.envs.calls import CallRunner, interrupted, storable
 from repodrome.envs.environment import Prepared, prepare
 from repodrome.envs.events import Event, EventHandler
 from repodrome.envs.limited import LimitedWorkspace
-from repodrome.envs.prompt import initial_messages
+from repodrome.envs.prompt import initial_messages, observation_of, turn_messages
 from repodrome.envs.rewards.base import Reward, RewardContext, RewardReport
 from repodrome.envs.sandbox.base import (
     Change,
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 5.0
 """How long past the episode's time a turn may take to wind up its calls."""
-
-MAX_OBSERVATION_CHARS = 16 << 20
-"""Longest observation, in characters; tools cap their own far below."""
 
 _TRUNCATED: frozenset[StopReason] = frozenset(
     ("max_turns", "wall_time", "max_tool_calls", "closed", "infra")
@@ -326,7 +322,7 @@ class Episode:
             result if result is not None else interrupted(call, code)
             for call, result in zip(turn.tool_calls, found, strict=True)
         )
-        observation = self._observation(turn, results)
+        observation = observation_of(turn, results)
         step = Step(
             index=len(self._steps),
             turn=turn,
@@ -335,7 +331,7 @@ class Episode:
             seconds=seconds,
         )
         self._steps.append(step)
-        self._append_messages(turn, results, observation)
+        self._messages.extend(turn_messages(turn, results, observation))
         # Once more, now that this turn is counted.
         if self._stop_reason is None and len(self._steps) >= self.task.limits.max_turns:
             self._stop_reason = "max_turns"
@@ -361,41 +357,6 @@ class Episode:
             self._stop_reason = "wall_time"
         elif self._runner.used >= self.task.limits.max_tool_calls:
             self._stop_reason = "max_tool_calls"
-
-    def _observation(self, turn: AssistantTurn, results: Sequence[ToolResult]) -> str:
-        if turn.malformed:
-            return f"Your turn could not be read: {turn.malformed}"
-        if len(results) == 1:
-            return results[0].text[:MAX_OBSERVATION_CHARS]
-        text = "\n\n".join(f"[{r.call_id} {r.name}]\n{r.text}" for r in results)
-        return text[:MAX_OBSERVATION_CHARS]
-
-    def _append_messages(
-        self, turn: AssistantTurn, results: Sequence[ToolResult], observation: str
-    ) -> None:
-        message: dict[str, Any] = {"role": "assistant", "content": turn.content}
-        if turn.tool_calls and not turn.malformed:
-            message["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {
-                        "name": call.name,
-                        "arguments": call.arguments
-                        if isinstance(call.arguments, str)
-                        else json.dumps(call.arguments, ensure_ascii=False),
-                    },
-                }
-                for call in turn.tool_calls
-            ]
-        self._messages.append(message)
-        if turn.malformed:
-            self._messages.append({"role": "user", "content": observation})
-            return
-        self._messages.extend(
-            {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
-            for result in results
-        )
 
     def _remaining(self) -> float:
         """Seconds of the agent's wall time that are left."""

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repodrome.envs.episode import MAX_OBSERVATION_CHARS, Episode
+from repodrome.envs.episode import Episode
+from repodrome.envs.prompt import MAX_OBSERVATION_CHARS
 from repodrome.envs.runtime import Runtime
 from repodrome.envs.spaces import UnicodeText
 from repodrome.envs.trajectory import AssistantTurn
@@ -151,6 +152,9 @@ class Member:
         step = await episode.step(action)
         if episode.stop_reason is None:
             return step.observation, 0.0, False, False, self._info(episode)
+        if episode.closed:
+            # Closed from elsewhere in mid-step: nothing is left to grade.
+            return step.observation, 0.0, False, True, {**self._info(episode), "mask": 0.0}
         report = await episode.score()
         info = self._info(episode)
         if episode.infra_failed:

@@ -23,7 +23,7 @@ class Frozen(BaseModel):
 
 
 class ToolCall(Frozen):
-    """One call as the agent made it; ``arguments`` is the raw text where it was not a JSON object."""
+    """One call as the agent made it; ``arguments`` is the raw text where it was no JSON object."""
 
     id: str
     name: str

@@ -158,3 +158,16 @@ def test_use_after_close(task: Task, backend: PlainBackend) -> None:
     env.close()
     with pytest.raises(UsageError, match="closed"):
         env.reset(seed=1)
+
+
+def test_close_in_mid_turn(task: Task, backend: PlainBackend) -> None:
+    env = make(task, backend, 2)
+    env.reset(seed=1)
+    env.send(0, turn(call("terminal", command="hang")))
+    episode = env._members[0].episode
+    assert episode is not None
+    env._loop().run(episode.sandbox.running.wait())  # type: ignore[attr-defined]
+    env.close()
+    arrival = env.recv(timeout=10)
+    assert arrival.truncated and arrival.info["stop_reason"] == "closed"
+    assert arrival.info["mask"] == 0.0 and not backend.live
