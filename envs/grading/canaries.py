@@ -107,6 +107,12 @@ def plant(
     return {path: _insert(files[path], texts) for path, texts in additions.items()}, canaries
 
 
+@lru_cache(maxsize=32)
+def _tree(source: bytes) -> ast.Module | None:
+    """A module as parsed; to be read, never changed."""
+    return _parse(source)
+
+
 def _insert(source: bytes, texts: Sequence[tuple[int, str]]) -> bytes:
     lines = source.split(b"\n")
     for after, text in sorted(texts, reverse=True):
@@ -114,7 +120,6 @@ def _insert(source: bytes, texts: Sequence[tuple[int, str]]) -> bytes:
     return b"\n".join(lines)
 
 
-@lru_cache(maxsize=128)
 def _parse(source: bytes) -> ast.Module | None:
     try:
         return ast.parse(source)
@@ -136,7 +141,7 @@ def _room(source: bytes, owner: str) -> tuple[int, str] | None:
 
     Tried out once: nothing of the module may read differently afterwards. None where that fails.
     """
-    tree = _parse(source)
+    tree = _tree(source)
     if tree is None:
         return None
     node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == owner), None)
@@ -158,7 +163,7 @@ def _room(source: bytes, owner: str) -> tuple[int, str] | None:
 @lru_cache(maxsize=128)
 def _names(source: bytes) -> tuple[frozenset[str], tuple[str, ...]]:
     """Every function and class name of a module, and the words of its tests' names."""
-    tree = _parse(source)
+    tree = _tree(source)
     nodes = ast.walk(tree) if tree else ()
     used = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     words = {w for n in used if n.startswith("test_") for w in n.split("_")[1:] if w}
@@ -167,7 +172,7 @@ def _names(source: bytes) -> tuple[frozenset[str], tuple[str, ...]]:
 
 @lru_cache(maxsize=128)
 def _candidates(source: bytes) -> tuple[_Candidate, ...]:
-    tree = _parse(source)
+    tree = _tree(source)
     if tree is None:
         return ()
     found = []

@@ -116,7 +116,8 @@ def _shadowed_modules(spec: VerifierSpec, occupied: Iterable[str]) -> tuple[set[
     """
     roots = [p.strip("/").removeprefix("./") for p in spec.python_path]
     roots = ["" if r in ("", ".") else r + "/" for r in roots]
-    neither, no_file = set(), set()
+    neither: set[str] = set()
+    no_file: set[str] = set()
     for path in occupied:
         for root in roots:
             if path.startswith(root):

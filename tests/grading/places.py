@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import replace
+from importlib.metadata import files
+from pathlib import Path
 
 from tests.fakes.local_sandbox import LocalBackend
 from tests.grading.benches import Till
@@ -30,12 +33,33 @@ def place(spec: SandboxSpec, *, real: bool) -> tuple[SandboxBackend, SandboxSpec
     """A backend, the spec made fit for it, and the interpreter inside."""
     if real and have_bubblewrap():
         backend = BubblewrapBackend()
-        for layer in spec.layers:
+        layers = (*spec.layers, python_layer(spec.layers[0].parent / "python"))
+        for layer in layers:
             for path in (layer, *layer.rglob("*")):
                 os.chown(path, *backend.owner, follow_symlinks=False)
-        toolchains = tuple(sorted({sys.prefix, sys.base_prefix} - {"/usr", "/"}))
-        return backend, replace(spec, toolchains=toolchains), sys.executable
+        toolchains = () if sys.base_prefix == "/usr" else (sys.base_prefix,)
+        return backend, replace(spec, layers=layers, toolchains=toolchains), PYTHON
     return LocalBackend(), spec, PYTHON
+
+
+def python_layer(layer: Path) -> Path:
+    """A layer whose ``/env`` has this interpreter and a copy of its pytest; needs no network."""
+    if layer.exists():
+        return layer
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = layer / "env" / "lib" / f"python{version}" / "site-packages"
+    packages.mkdir(parents=True)
+    for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+        for file in files(name) or ():
+            source = Path(str(file.locate()))
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                (packages / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, packages / file)
+    (layer / "env" / "bin").mkdir()
+    base = Path(sys.base_prefix) / "bin"
+    (layer / "env" / "bin" / "python").symlink_to(base / f"python{version}")
+    (layer / "env" / "pyvenv.cfg").write_text(f"home = {base}\nversion = {version}\n")
+    return layer
 
 
 async def judged(till: Till, change: Change, *, real: bool = False) -> Verdict:

@@ -129,7 +129,6 @@ def test_only_framed_lines_count() -> None:
     ]
     noise += [
         b"\xff\0",
-        b"N " + b"[" * 100_000,
         b'N ["test", {"id": "b", "status": "superb"}]',
         b'N ["test", 3]',
     ]
