@@ -163,7 +163,7 @@ class Sandbox(Workspace, Protocol):
 
 @runtime_checkable
 class SandboxBackend(Protocol):
-    """Makes sandboxes. Third parties add one through the entry-point group ``repodrome.sandbox``."""
+    """Makes sandboxes. Others add theirs through the entry-point group ``repodrome.sandbox``."""
 
     name: str
 

@@ -1,6 +1,6 @@
 """File access below a directory descriptor that hostile processes may be changing at the time.
 
-Every path is resolved by the kernel with ``openat2(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)``: links
+Every path is resolved by the kernel, ``openat2(RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)``: links
 that stay inside are followed, anything that leads out is refused, whatever races are run. Opens use
 O_NONBLOCK and are followed by fstat, so that a FIFO or device can neither block us nor be read.
 """

@@ -208,8 +208,8 @@ async def test_exec_beside_a_busy_shell(sandbox: Sandbox) -> None:
 
 async def test_run_reports_the_hosts_own_status(sandbox: Sandbox) -> None:
     await sandbox.write("made.txt", b"by the host")
-    code = "import sys; print(open('made.txt').read()); sys.stderr.write(sys.stdin.read()); sys.exit(9)"
-    result = await sandbox.run(["python3", "-I", "-c", code], stdin=b"x" * 100_000)
+    code = "import sys; print(open('made.txt').read()); sys.stderr.write(sys.stdin.read()); exit(9)"
+    result = await sandbox.run(["python3", "-c", code], stdin=b"x" * 100_000)
     assert (result.exit_code, result.stdout) == (9, b"by the host\n")
     assert result.stderr == b"x" * 100_000
 
@@ -423,7 +423,8 @@ async def test_export_of_moved_and_replaced_directories(sandbox: Sandbox) -> Non
 async def test_export_refuses_what_is_no_file(sandbox: Sandbox) -> None:
     await sandbox.shell(
         "ln -s /etc/passwd link; mkfifo fifo; rm a.txt; ln -s /etc/shadow a.txt;"
-        "truncate -s 30M sparse; mkdir hidden; echo h > hidden/f; chmod 0 hidden; echo u > u; chmod 0 u;"
+        "truncate -s 30M sparse; mkdir hidden; echo h > hidden/f; chmod 0 hidden; echo u > u;"
+        "chmod 0 u;"
         "python3 -I -c \"import socket; socket.socket(socket.AF_UNIX).bind('sock')\";"
         "touch $'new\\nline'"
     )

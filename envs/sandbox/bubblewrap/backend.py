@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections import defaultdict, deque
@@ -21,6 +22,8 @@ class BubblewrapBackend:
     """Implements :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
 
     name = "bubblewrap"
+    search_path = f"/usr/local/bin:/usr/bin:/bin:{os.defpath}"
+    """Where bwrap is looked for: system directories, never the current user's PATH first."""
 
     def __init__(self) -> None:
         self._ready: dict[SandboxSpec, deque[BubblewrapSandbox]] = defaultdict(deque)
@@ -35,9 +38,12 @@ class BubblewrapBackend:
         self._bwrap()
         spawner()
 
-    @staticmethod
-    def _bwrap() -> str:
-        path = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin") or shutil.which("bwrap")
+    def _stage(self, spec: SandboxSpec) -> Path:
+        """A place for what is to become a layer, on the filesystem of the layers."""
+        return Path(tempfile.mkdtemp(prefix="staging-", dir=spec.layers[-1].parent))
+
+    def _bwrap(self) -> str:
+        path = shutil.which("bwrap", path=self.search_path)
         if path is None:
             raise SandboxUnavailableError(
                 f"the bubblewrap sandbox needs the program bwrap, which is not installed. {FIX}"
@@ -59,7 +65,7 @@ class BubblewrapBackend:
         where = None
         if persist:
             # Beside the top layer: overlay's upper and the layers to be share a filesystem there.
-            where = Path(tempfile.mkdtemp(prefix="staging-", dir=spec.layers[-1].parent))
+            where = self._stage(spec)
         sandbox = BubblewrapSandbox(spec, spawner(), self._bwrap(), where)
         await sandbox.start(live=live)
         return sandbox

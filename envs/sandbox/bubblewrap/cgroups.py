@@ -1,4 +1,4 @@
-"""Which cgroup controllers this process may use, and how its limits are written there (v1 and v2)."""
+"""Which cgroup controllers this process may use, and how limits are written there (v1, v2)."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,26 @@ from repodrome.errors import SandboxError, SandboxUnavailableError
 SANDBOX_UID = 60_700
 """Host uid of sandboxed processes when we are root: outside the ranges that systems hand out."""
 
+CAP_SYS_ADMIN = 21
 WARM_BLANKS = 3
 STAGE_PREFIX = "repodrome-"
 MAX_MESSAGE = 1 << 18
 
 
+@cache
+def privileged() -> bool:
+    """Whether we may mount: root with CAP_SYS_ADMIN (root in a container often lacks it)."""
+    if os.getuid() != 0:
+        return False
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+    return False
+
+
 def sandbox_owner() -> tuple[int, int]:
-    """Host uid and gid that own sandboxed files: an unused one as root, else our own."""
-    if os.getuid() == 0:
+    """Host uid and gid that own sandboxed files: an unused one where we may, else our own."""
+    if privileged():
         return SANDBOX_UID, SANDBOX_UID
     return os.getuid(), os.getgid()
 
@@ -105,7 +118,7 @@ class Spawner:
 
     def __init__(self, cgroups: Cgroups) -> None:
         self.cgroups = cgroups
-        self.rootless = os.getuid() != 0
+        self.rootless = not privileged()
         self._lock = threading.Lock()
         self.stage = _make_stage()
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,15 @@ import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE, Change, SandboxSpec, Snapshot
 from repodrome.envs.sandbox.beneath import Beneath
-from repodrome.envs.sandbox.bubblewrap import seccomp
 from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner, sandbox_owner
 from repodrome.envs.sandbox.bubblewrap.export import Exporter
 from repodrome.envs.sandbox.bubblewrap.live import INIT_ARGV, Live
-from repodrome.envs.sandbox.bubblewrap.processes import host_pid, kill_command, kill_pid
-from repodrome.envs.sandbox.bubblewrap.root import CONTROL, command_line
+from repodrome.envs.sandbox.bubblewrap.place import Place
+from repodrome.envs.sandbox.bubblewrap.program import Program
 from repodrome.envs.sandbox.bubblewrap.shell import Shell
-from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, close_all, drain
+from repodrome.envs.sandbox.bubblewrap.streams import close_all
 from repodrome.errors import SandboxError
+from repodrome.tasks.store import remove_tree
 from repodrome.tools.workspace import CommandResult, FileInfo
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -65,7 +63,8 @@ class BubblewrapSandbox:
 
     def __init__(self, spec: SandboxSpec, spawner: Spawner, bwrap: str, persist: Path | None):
         self.spec = spec
-        self._spawner, self._bwrap, self._persist = spawner, bwrap, persist
+        self._spawner, self._persist = spawner, persist
+        self._place = Place(spawner, spec, bwrap)
         self._owner = sandbox_owner() if not spawner.rootless else None
         self._files: Files | None = None
         self._workspace: Beneath | None = None
@@ -127,10 +126,10 @@ class BubblewrapSandbox:
         read, control = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(control, False)
         stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)
-        line = self._command_line(INIT_ARGV, init=True)
+        line = self._place.command_line(INIT_ARGV, init=True)
         try:
             streams = {"stdin": read, "stdout": stderr, "stderr": stderr}
-            order = self._order({**message, "argv": line}, {**fds, **streams})
+            order = self._place.order({**message, "argv": line}, {**fds, **streams})
             try:
                 await order.started()
             except BaseException:
@@ -149,45 +148,6 @@ class BubblewrapSandbox:
         self._live = Live(
             self._spawner, order, control=control, ctl=ctl, stderr=stderr, owner=self._owner
         )
-
-    def _command_line(self, argv: Sequence[str], *, init: bool, **more: Any) -> list[str]:
-        return command_line(
-            self._spawner.stage,
-            self.spec,
-            argv,
-            bwrap=self._bwrap,
-            init=init,
-            seccomp=seccomp.program() is not None,
-            **more,
-        )
-
-    def _order(self, message: dict[str, Any], fds: dict[str, int]) -> Order:
-        """Send an order that ends in bwrap: limits and the system call filter go with it."""
-        limits, cgroups = self.spec.limits, self._spawner.cgroups
-        rlimits = {
-            "RLIMIT_CORE": 0,
-            "RLIMIT_CPU": limits.cpu_seconds,
-            "RLIMIT_FSIZE": limits.file_mb << 20,
-            "RLIMIT_NOFILE": 4096,
-        }
-        if "memory" not in cgroups.directories:
-            rlimits["RLIMIT_AS"] = limits.memory_mb << 20
-        if "pids" not in cgroups.directories:
-            rlimits["RLIMIT_NPROC"] = 4096 + 4 * limits.pids
-        message = {
-            **message,
-            "limits": cgroups.limits(limits),
-            "rlimits": rlimits,
-            "network": self.spec.network == "full",
-        }
-        program = seccomp.open_program()
-        try:
-            if program is not None:
-                fds = {**fds, "seccomp": program}
-            return self._spawner.order(message, fds)
-        finally:
-            if program is not None:
-                os.close(program)
 
     # -- files -------------------------------------------------------------------------------
 
@@ -258,11 +218,13 @@ class BubblewrapSandbox:
                 with shell.live.used():
                     result = await shell.run(command, timeout=timeout, max_output=max_output)
             except SandboxError:
-                if self._closed:
+                if self._closed or not self._spawner.alive():
                     raise
                 return await self._lost_all(shell)
             if self._closed:
                 raise SandboxError("the sandbox was closed while the command ran")
+            if result.shell_lost and not self._spawner.alive():
+                raise SandboxError("the sandbox's spawner process is gone")
             self._cwds[session] = shell.cwd
             return self._with_oom(result)
 
@@ -283,8 +245,6 @@ class BubblewrapSandbox:
         if kills <= self._oom_seen:
             return result
         self._oom_seen = kills
-        from dataclasses import replace
-
         return replace(result, oom_killed=True)
 
     async def exec(
@@ -299,72 +259,9 @@ class BubblewrapSandbox:
     ) -> CommandResult:
         """See :class:`~repodrome.tools.workspace.Workspace`."""
         live = await self._alive()
+        program = Program(tuple(argv), stdin, cwd or WORKSPACE, dict(env or {}), max_output)
         with live.used():
-            return await self._exec(live, argv, stdin, cwd, env, timeout, max_output)
-
-    async def _exec(
-        self,
-        live: Live,
-        argv: Sequence[str],
-        stdin: bytes,
-        cwd: str | None,
-        env: Mapping[str, str] | None,
-        timeout: float,
-        max_output: int,
-    ) -> CommandResult:
-        channel = live.channel(error=True)
-        base = f"{CONTROL}/{channel.number}"
-        source = live.file(f"{channel.number}.stdin", stdin) if stdin else "/dev/null"
-        words = [*(["env", *(f"{k}={v}" for k, v in env.items())] if env else []), *argv]
-        program = (
-            f"cd -- {shlex.quote(cwd or WORKSPACE)} && exec {shlex.join(words)}"
-            f" <{source} >{base}.out 2>{base}.err 9>&-"
-        )
-        snippet = f'{{ printf "%s\\0" "$BASHPID" >&9; ( {program} ); printf "%s\\0" "$?" >&9; }}'
-        snippet += f" </dev/null >/dev/null 2>&1 9>{base}.st &"
-        out, err, status = Capture(max_output), Capture(max_output), bytearray()
-        began = time.monotonic()
-        poller = Poller()
-        timed_out = False
-        try:
-            poller.add(channel.status, channel.output, channel.error, live.reply_fd)
-            await live.tell(snippet)
-            with anyio.move_on_after(timeout) as scope:
-                while status.count(0) < 2:
-                    ready = await poller.wait()
-                    for fd, capture in ((channel.output, out), (channel.error, err)):
-                        if fd in ready and not drain(fd, capture):
-                            poller.remove(fd)
-                    if channel.status in ready and not drain(channel.status, status):
-                        break
-                    if live.reply_fd in ready:
-                        raise await live.died()
-            timed_out = scope.cancelled_caught
-        finally:
-            fields = bytes(status).split(b"\0")
-            done = len(fields) > 2
-            if not done and fields[0].isdigit():
-                wrapper = host_pid(live, int(fields[0]))
-                if wrapper:
-                    kill_command(live, wrapper, set(), began)
-                    kill_pid(wrapper)
-            drain(channel.output, out)
-            drain(channel.error, err)
-            poller.close()
-            live.drop(channel)
-            if stdin:
-                live.remove(f"{channel.number}.stdin")
-        code = int(fields[1]) if done and fields[1].isdigit() and not timed_out else None
-        return self._with_oom(
-            CommandResult(
-                code,
-                out.value(),
-                err.value(),
-                dropped=out.dropped + err.dropped,
-                seconds=time.monotonic() - began,
-                timed_out=timed_out,
-            )
-        )
+            return self._with_oom(await program.run_beside(live, timeout))
 
     async def run(
         self,
@@ -379,67 +276,8 @@ class BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         if self._closed or self._files is None:
             raise SandboxError("the sandbox is closed")
-        began = time.monotonic()
-        line = self._command_line(argv, init=False, cwd=cwd or WORKSPACE, env=env)
-        source = os.memfd_create("stdin", os.MFD_CLOEXEC)
-        ends: list[int] = [source]
-        poller = Poller()
-        order: Order | None = None
-        out, err = Capture(max_output), Capture(max_output)
-        timed_out = False
-        try:
-            os.write(source, stdin)
-            os.lseek(source, 0, os.SEEK_SET)
-            (out_fd, out_end), (err_fd, err_end) = self._pipe(), self._pipe()
-            ends += [out_end, err_end, out_fd, err_fd]
-            fds = {"ns": self._files.namespace, "stdin": source, "stdout": out_end}
-            order = self._order({"argv": line}, {**fds, "stderr": err_end})
-            close_all(ends[:3])
-            del ends[:3]
-            await order.started()
-            poller.add(out_fd, err_fd, order.reply.fileno())
-            with anyio.move_on_after(timeout) as scope:
-                await self._collect(order, poller, {out_fd: out, err_fd: err})
-            if scope.cancelled_caught:
-                timed_out = True
-                self._spawner.kill(order.pid)
-            code = await order.exited()
-            drain(out_fd, out)
-            drain(err_fd, err)
-        finally:
-            if order is not None:
-                if order.exit_code is None and order.pid:
-                    self._spawner.kill(order.pid)
-                order.close()
-            poller.close()
-            close_all(ends)
-        return CommandResult(
-            None if timed_out else code,
-            out.value(),
-            err.value(),
-            dropped=out.dropped + err.dropped,
-            seconds=time.monotonic() - began,
-            timed_out=timed_out,
-            oom_killed=order.oom_kills > 0,
-        )
-
-    def _pipe(self) -> tuple[int, int]:
-        read, write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(read, False)
-        if self._owner is not None:  # else programs inside could not open /dev/stdout again
-            os.fchown(write, *self._owner)
-        return read, write
-
-    @staticmethod
-    async def _collect(order: Order, poller: Poller, captures: dict[int, Capture]) -> None:
-        reply = order.reply.fileno()
-        while True:
-            ready = await poller.wait()
-            for fd, capture in captures.items():
-                if fd in ready and not drain(fd, capture):
-                    poller.remove(fd)
-            if reply in ready:
-                return
+        program = Program(tuple(argv), stdin, cwd or WORKSPACE, dict(env or {}), max_output)
+        return await program.run_fresh(self._place, self._files.namespace, timeout)
 
     # -- the change, snapshots ---------------------------------------------------------------
 
@@ -533,7 +371,7 @@ class BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         if self._files is None or self._closed:
             raise SandboxError("the sandbox is closed")
-        twin = BubblewrapSandbox(self.spec, self._spawner, self._bwrap, None)
+        twin = BubblewrapSandbox(self.spec, self._spawner, self._place.bwrap, None)
         twin._restore_shells(await self._shell_states())
         self._freeze(True)
         try:
@@ -546,9 +384,9 @@ class BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         if self._persist is None:
             raise SandboxError("only a sandbox started with persist=True can be committed")
-        upper = self._persist / "upper"
+        await self._shut()
+        (self._persist / "upper").rename(target)
         await self.close()
-        upper.rename(target)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -562,6 +400,12 @@ class BubblewrapSandbox:
 
     async def close(self) -> None:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        await self._shut()
+        if self._persist is not None and self._persist.exists():
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(remove_tree, self._persist)
+
+    async def _shut(self) -> None:
         if self._closed:
             return
         self._closed = True

@@ -20,6 +20,7 @@ import array
 import ctypes
 import errno
 import fcntl
+import glob
 import json
 import os
 import resource
@@ -105,6 +106,13 @@ def bind_into(root: str, path: str) -> None:
     mount(path, target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
+def mask(root: str, path: str) -> None:
+    """Hide a directory behind an empty one."""
+    mount(f"{root}/var/empty", root + path, None, MS_BIND)
+    flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+    mount(f"{root}/var/empty", root + path, None, flags)
+
+
 def make_skeleton(config: dict[str, Any]) -> None:
     """The read-only root that all sandboxes share: host toolchain, a minimal /etc, mount points."""
     root = f"{config['stage']}/root"
@@ -119,9 +127,7 @@ def make_skeleton(config: dict[str, Any]) -> None:
     for path in config["binds"]:
         bind_into(root, path)
     for path in config["masks"]:
-        mount(f"{root}/var/empty", root + path, None, MS_BIND)
-        flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
-        mount(f"{root}/var/empty", root + path, None, flags)
+        mask(root, path)
 
 
 def loopback_up() -> None:
@@ -189,6 +195,8 @@ class Filesystem:
     def _toolchains(self) -> None:
         for path in self.order["toolchains"]:
             bind_into(f"{self.config['stage']}/root", path)
+            for packages in glob.glob(f"{path}/lib/python3*/*-packages"):
+                mask(f"{self.config['stage']}/root", packages)
 
     def _overlay(self) -> None:
         # Descriptors instead of paths: no escaping of ':' and ',', and short option strings.

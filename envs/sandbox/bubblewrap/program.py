@@ -1,0 +1,167 @@
+"""Running one program: beside the agent, or in fresh namespaces with a status that counts."""
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from repodrome.envs.sandbox.bubblewrap.client import Order, sandbox_owner
+from repodrome.envs.sandbox.bubblewrap.live import Live
+from repodrome.envs.sandbox.bubblewrap.place import Place
+from repodrome.envs.sandbox.bubblewrap.processes import host_pid, kill_command, kill_pid
+from repodrome.envs.sandbox.bubblewrap.root import CONTROL
+from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, close_all, drain
+from repodrome.tools.workspace import CommandResult
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run.
+
+    Attributes:
+        cwd: absolute path inside.
+        env: variables beside the sandbox's own.
+        max_output: bytes kept of each stream.
+    """
+
+    argv: tuple[str, ...]
+    stdin: bytes
+    cwd: str
+    env: Mapping[str, str]
+    max_output: int
+
+    async def run_beside(self, live: Live, timeout: float) -> CommandResult:
+        """Run it as a child of the sandbox's init, among the agent's processes."""
+        channel = live.channel(error=True)
+        out, err, status = Capture(self.max_output), Capture(self.max_output), bytearray()
+        began = time.monotonic()
+        poller = Poller()
+        timed_out = False
+        try:
+            poller.add(channel.status, channel.output, channel.error, live.reply_fd)
+            await live.tell(self._snippet(live, channel.number))
+            with anyio.move_on_after(timeout) as scope:
+                while status.count(0) < 2:
+                    ready = await poller.wait()
+                    for fd, capture in ((channel.output, out), (channel.error, err)):
+                        if fd in ready and not drain(fd, capture):
+                            poller.remove(fd)
+                    if channel.status in ready and not drain(channel.status, status):
+                        break
+                    if live.reply_fd in ready:
+                        raise await live.died()
+            timed_out = scope.cancelled_caught
+        finally:
+            fields = bytes(status).split(b"\0")
+            done = len(fields) > 2
+            if not done and fields[0].isdigit():
+                wrapper = host_pid(live, int(fields[0]))
+                if wrapper:
+                    kill_command(live, wrapper, set(), began)
+                    kill_pid(wrapper)
+            drain(channel.output, out)
+            drain(channel.error, err)
+            poller.close()
+            live.drop(channel)
+            if self.stdin:
+                live.remove(f"{channel.number}.stdin")
+        code = int(fields[1]) if done and fields[1].isdigit() and not timed_out else None
+        return _result(code, out, err, began, timed_out)
+
+    def _snippet(self, live: Live, number: int) -> str:
+        """What init evaluates: a wrapper that says its pid, runs the program, says its status."""
+        base = f"{CONTROL}/{number}"
+        source = live.file(f"{number}.stdin", self.stdin) if self.stdin else "/dev/null"
+        env = ["env", *(f"{k}={v}" for k, v in self.env.items())] if self.env else []
+        program = (
+            f"cd -- {shlex.quote(self.cwd)} && exec {shlex.join([*env, *self.argv])}"
+            f" <{source} >{base}.out 2>{base}.err 9>&-"
+        )
+        wrapper = f'{{ printf "%s\\0" "$BASHPID" >&9; ( {program} ); printf "%s\\0" "$?" >&9; }}'
+        return f"{wrapper} </dev/null >/dev/null 2>&1 9>{base}.st &"
+
+    async def run_fresh(self, place: Place, namespace: int, timeout: float) -> CommandResult:
+        """Run it in namespaces of its own over the files of mount namespace ``namespace``.
+
+        Its status is the one that the spawner's waitpid reported for bwrap.
+        """
+        began = time.monotonic()
+        line = place.command_line(self.argv, init=False, cwd=self.cwd, env=self.env)
+        source = os.memfd_create("stdin", os.MFD_CLOEXEC)
+        ends: list[int] = [source]
+        poller = Poller()
+        order: Order | None = None
+        out, err = Capture(self.max_output), Capture(self.max_output)
+        timed_out = False
+        try:
+            with os.fdopen(os.dup(source), "wb") as file:
+                file.write(self.stdin)
+            os.lseek(source, 0, os.SEEK_SET)
+            owner = None if place.spawner.rootless else sandbox_owner()
+            (out_fd, out_end), (err_fd, err_end) = _pipe(owner), _pipe(owner)
+            ends += [out_end, err_end, out_fd, err_fd]
+            fds = {"ns": namespace, "stdin": source, "stdout": out_end, "stderr": err_end}
+            order = place.order({"argv": line}, fds)
+            close_all(ends[:3])
+            del ends[:3]
+            await order.started()
+            poller.add(out_fd, err_fd, order.reply.fileno())
+            with anyio.move_on_after(timeout) as scope:
+                await _collect(order, poller, {out_fd: out, err_fd: err})
+            if scope.cancelled_caught:
+                timed_out = True
+                place.spawner.kill(order.pid)
+            code = await order.exited()
+            drain(out_fd, out)
+            drain(err_fd, err)
+        finally:
+            if order is not None:
+                if order.exit_code is None and order.pid:
+                    place.spawner.kill(order.pid)
+                order.close()
+            poller.close()
+            close_all(ends)
+        oom_killed = order.oom_kills > 0
+        return _result(None if timed_out else code, out, err, began, timed_out, oom_killed)
+
+
+def _pipe(owner: tuple[int, int] | None) -> tuple[int, int]:
+    read, write = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read, False)
+    if owner is not None:  # else programs inside could not open /dev/stdout again
+        os.fchown(write, *owner)
+    return read, write
+
+
+async def _collect(order: Order, poller: Poller, captures: dict[int, Capture]) -> None:
+    reply = order.reply.fileno()
+    while True:
+        ready = await poller.wait()
+        for fd, capture in captures.items():
+            if fd in ready and not drain(fd, capture):
+                poller.remove(fd)
+        if reply in ready:
+            return
+
+
+def _result(
+    code: int | None,
+    out: Capture,
+    err: Capture,
+    began: float,
+    timed_out: bool,
+    oom_killed: bool = False,
+) -> CommandResult:
+    return CommandResult(
+        code,
+        out.value(),
+        err.value(),
+        dropped=out.dropped + err.dropped,
+        seconds=time.monotonic() - began,
+        timed_out=timed_out,
+        oom_killed=oom_killed,
+    )
