@@ -13,7 +13,11 @@ from repodrome.tasks.store import Lock, Store, remove_tree
 async def built(
     store: Store, kind: str, key: str, build: Callable[[Path], Awaitable[None]]
 ) -> Path:
-    """The entry of the cache, built if it isn't there; nothing is left of a failed build."""
+    """The entry of the cache, built if it isn't there; nothing is left of a failed build.
+
+    Args:
+        build: makes the directory ``layer`` in the directory that it is given.
+    """
     found = store.get(kind, key)
     if found is not None:
         return found
@@ -24,14 +28,11 @@ async def built(
             if found is not None:
                 return found
             staged = await asyncio.to_thread(store.new_staging, kind)
-            # The sandbox makes it when it commits.
-            staged.rmdir()
             try:
                 await build(staged)
-                return await asyncio.to_thread(store.publish, staged, kind, key)
+                return await asyncio.to_thread(store.publish, staged / "layer", kind, key)
             finally:
-                if staged.exists():
-                    await asyncio.to_thread(remove_tree, staged)
+                await asyncio.to_thread(remove_tree, staged)
         finally:
             lock.release()
 

@@ -194,7 +194,7 @@ class _Builder:
         self._python = python
         self._tell = tell
 
-    async def packages(self, below: tuple[Path, ...], target: Path) -> None:
+    async def packages(self, below: tuple[Path, ...], staged: Path) -> None:
         """The layer with ``/env``: a virtual environment holding the task's packages."""
         packages = self._task.environment.packages
         self._tell(f"installing {', '.join(packages)}")
@@ -203,20 +203,20 @@ class _Builder:
             # pip compiles what it installs: agents and graders then start without doing it again.
             (f"{ENV_PREFIX}/bin/python", "-m", "pip", "install", "--compile", *packages),
         ]
-        await self._build(below, target, commands, "install the packages")
+        await self._build(below, staged, commands, "install the packages")
 
-    async def setup(self, below: tuple[Path, ...], target: Path) -> None:
+    async def setup(self, below: tuple[Path, ...], staged: Path) -> None:
         """The layer that the task's set-up commands write."""
         commands: list[Sequence[str]] = [
             ("/bin/bash", "-e", "-o", "pipefail", "-c", command)
             for command in self._task.environment.setup
         ]
-        await self._build(below, target, commands, "run the set-up commands")
+        await self._build(below, staged, commands, "run the set-up commands")
 
     async def _build(
         self,
         below: tuple[Path, ...],
-        target: Path,
+        staged: Path,
         commands: Sequence[Sequence[str]],
         what: str,
     ) -> None:
@@ -244,11 +244,11 @@ class _Builder:
             name=f"set-up of {self._task.id}",
         )
         deadline = time.monotonic() + environment.build_timeout_sec
-        sandbox = await self._backend.start(spec, live=False, persist=True)
+        sandbox = await self._backend.start(spec, live=False, persist=staged)
         try:
             for argv in commands:
                 await self._run(sandbox, argv, what, deadline)
-            await sandbox.commit(target)
+            await sandbox.commit(staged / "layer")
         finally:
             await sandbox.close()
 

@@ -150,7 +150,7 @@ class Sandbox(Workspace, Protocol):
     async def commit(self, target: Path) -> None:
         """Freeze what was written into a new layer directory at ``target`` (for set-up layers).
 
-        Only for a sandbox started with ``persist=True``; it can't be used afterwards.
+        Only for a sandbox started with ``persist``; it can't be used afterwards.
         """
 
     async def close(self) -> None:
@@ -175,14 +175,15 @@ class SandboxBackend(Protocol):
         """
 
     async def start(
-        self, spec: SandboxSpec, *, live: bool = True, persist: bool = False
+        self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
     ) -> Sandbox:
         """Start a sandbox.
 
         Args:
             spec: what it is made of.
             live: start its init, ready for ``shell`` and ``exec``; grading needs only ``run``.
-            persist: keep what is written on disk rather than in memory, for :meth:`Sandbox.commit`.
+            persist: an empty directory, on the layers' own filesystem, in which what is written is
+                kept for :meth:`Sandbox.commit`; the caller removes it.
         """
 
     async def prefetch(self, spec: SandboxSpec, count: int) -> None:

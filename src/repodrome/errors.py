@@ -3,16 +3,16 @@
 ::
 
     RepodromeError
-    ├── UsageError               the caller asked for something that can't be; the message names the fix
-    │   ├── UnknownNameError     a task, suite, tool, agent, reward or sandbox of that name isn't there
-    │   └── TaskFormatError      a task folder is wrong: file, key and fix are named
-    ├── ToolError                what the agent did wrong; becomes an observation, never an exception
-    │   └── WorkspaceError       a path or file the workspace refuses (escape, missing, not text, full disk…)
-    └── InfraError               the machine's fault: the episode is infra-failed, never a reward of 0
-        ├── SandboxError         a sandbox could not be started, or was lost
-        │   └── SandboxUnavailableError   this machine lacks what the backend needs; the fix is named
-        ├── SetupError           the environment of a task could not be built
-        └── GradingError         the verifier could not be run, through no fault of the agent
+    ├── UsageError              the caller asked for something that can't be; names the fix
+    │   ├── UnknownNameError    no task, suite, tool, agent, reward or sandbox of that name
+    │   └── TaskFormatError     a task folder is wrong: file, key and fix are named
+    ├── ToolError               what the agent did wrong; becomes an observation
+    │   └── WorkspaceError      a path or file that the workspace refuses
+    └── InfraError              the machine's fault: infra-failed, never a reward of 0
+        ├── SandboxError        a sandbox could not be started, or was lost
+        │   └── SandboxUnavailableError   this machine lacks something; names the fix
+        ├── SetupError          the environment of a task could not be built
+        └── GradingError        the verifier could not be run; not the agent's fault
 
 Three lanes (agent, infrastructure, caller) that never mix; anything outside this tree is a bug of
 ours and propagates.

@@ -120,7 +120,7 @@ class LocalBackend:
         return None
 
     async def start(
-        self, spec: SandboxSpec, *, live: bool = True, persist: bool = False
+        self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
     ) -> LocalSandbox:
         return LocalSandbox(spec)
 

@@ -170,7 +170,7 @@ class PlainBackend:
         return None
 
     async def start(
-        self, spec: SandboxSpec, *, live: bool = True, persist: bool = False
+        self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
     ) -> PlainSandbox:
         if self.start_fails:
             self.start_fails -= 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections import defaultdict, deque
 from pathlib import Path
 
@@ -28,6 +27,10 @@ class BubblewrapBackend:
     def __init__(self) -> None:
         self._ready: dict[SandboxSpec, deque[BubblewrapSandbox]] = defaultdict(deque)
 
+    def __deepcopy__(self, memo: object) -> BubblewrapBackend:
+        """Itself: Gymnasium copies the arguments of an environment, and a backend is a service."""
+        return self
+
     @property
     def owner(self) -> tuple[int, int]:
         """Host uid and gid that layers must belong to."""
@@ -38,10 +41,6 @@ class BubblewrapBackend:
         self._bwrap()
         spawner()
 
-    def _stage(self, spec: SandboxSpec) -> Path:
-        """A place for what is to become a layer, on the filesystem of the layers."""
-        return Path(tempfile.mkdtemp(prefix="staging-", dir=spec.layers[-1].parent))
-
     def _bwrap(self) -> str:
         path = shutil.which("bwrap", path=self.search_path)
         if path is None:
@@ -51,22 +50,20 @@ class BubblewrapBackend:
         return path
 
     async def start(
-        self, spec: SandboxSpec, *, live: bool = True, persist: bool = False
+        self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
     ) -> BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
-        if live and not persist and self._ready[spec]:
+        if live and persist is None and self._ready[spec]:
             return self._ready[spec].popleft()
         return await self._start(spec, live=live, persist=persist)
 
-    async def _start(self, spec: SandboxSpec, *, live: bool, persist: bool) -> BubblewrapSandbox:
+    async def _start(
+        self, spec: SandboxSpec, *, live: bool, persist: Path | None
+    ) -> BubblewrapSandbox:
         for layer in spec.layers:
             if not layer.is_dir():
                 raise SandboxError(f"layer {layer} is missing; `repodrome clean` and start again")
-        where = None
-        if persist:
-            # Beside the top layer: overlay's upper and the layers to be share a filesystem there.
-            where = self._stage(spec)
-        sandbox = BubblewrapSandbox(spec, spawner(), self._bwrap(), where)
+        sandbox = BubblewrapSandbox(spec, spawner(), self._bwrap(), persist)
         await sandbox.start(live=live)
         return sandbox
 
@@ -80,7 +77,7 @@ class BubblewrapBackend:
                 group.start_soon(self._fetch, spec)
 
     async def _fetch(self, spec: SandboxSpec) -> None:
-        self._ready[spec].append(await self._start(spec, live=True, persist=False))
+        self._ready[spec].append(await self._start(spec, live=True, persist=None))
 
     async def close(self) -> None:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""

@@ -1,4 +1,5 @@
 """Running one program: beside the agent, or in fresh namespaces with a status that counts."""
+
 from __future__ import annotations
 
 import os

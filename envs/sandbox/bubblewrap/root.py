@@ -133,6 +133,9 @@ def command_line(
         *("--ro-bind", f"{base}/ctl", CONTROL),
         *("--chdir", cwd, "--clearenv"),
     ]
+    for path in spec.toolchains:
+        if path.startswith(("/tmp/", "/dev/shm/")):  # else covered by the sandbox's own
+            line += ["--ro-bind", f"{stage}/root{path}", path]
     if spec.network == "full":
         line += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
     if init:

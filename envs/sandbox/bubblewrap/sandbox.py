@@ -20,7 +20,6 @@ from repodrome.envs.sandbox.bubblewrap.program import Program
 from repodrome.envs.sandbox.bubblewrap.shell import Shell
 from repodrome.envs.sandbox.bubblewrap.streams import close_all
 from repodrome.errors import SandboxError
-from repodrome.tasks.store import remove_tree
 from repodrome.tools.workspace import CommandResult, FileInfo
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -383,10 +382,9 @@ class BubblewrapSandbox:
     async def commit(self, target: Path) -> None:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         if self._persist is None:
-            raise SandboxError("only a sandbox started with persist=True can be committed")
-        await self._shut()
-        (self._persist / "upper").rename(target)
+            raise SandboxError("only a sandbox started with persist=… can be committed")
         await self.close()
+        (self._persist / "upper").rename(target)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -400,12 +398,6 @@ class BubblewrapSandbox:
 
     async def close(self) -> None:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
-        await self._shut()
-        if self._persist is not None and self._persist.exists():
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(remove_tree, self._persist)
-
-    async def _shut(self) -> None:
         if self._closed:
             return
         self._closed = True
