@@ -39,14 +39,14 @@ def list_tasks(
     table = Table()
     table.add_column("task", no_wrap=True, overflow="fold")
     for heading in ("category", "difficulty", "instruction"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for task in tasks:
         first = task.instruction.strip().split("\n")[0]
         table.add_row(
             screen.plain(task.id),
             screen.plain(task.metadata.category),
             screen.plain(str(task.metadata.difficulty)),
-            screen.plain(first if len(first) <= 100 else first[:99] + "…"),
+            screen.plain(first),
         )
     screen.out().print(table)
 

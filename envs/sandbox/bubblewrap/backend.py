@@ -12,6 +12,7 @@ import anyio
 from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.client import sandbox_owner, spawner
 from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from repodrome.envs.sandbox.reaper import reap
 from repodrome.errors import SandboxError, SandboxUnavailableError
 
 FIX = "Fix: install it with `apt-get install bubblewrap` (or your system's package manager)"
@@ -26,6 +27,7 @@ class BubblewrapBackend:
 
     def __init__(self) -> None:
         self._ready: dict[SandboxSpec, deque[BubblewrapSandbox]] = defaultdict(deque)
+        self._reaped = False
 
     def __deepcopy__(self, memo: object) -> BubblewrapBackend:
         """Itself: Gymnasium copies the arguments of an environment, and a backend is a service."""
@@ -63,6 +65,9 @@ class BubblewrapBackend:
         for layer in spec.layers:
             if not layer.is_dir():
                 raise SandboxError(f"layer {layer} is missing; `repodrome clean` and start again")
+        if not self._reaped:
+            self._reaped = True
+            await anyio.to_thread.run_sync(reap)
         sandbox = BubblewrapSandbox(spec, spawner(), self._bwrap(), persist)
         await sandbox.start(live=live)
         return sandbox
