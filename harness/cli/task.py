@@ -37,9 +37,10 @@ def list_tasks(
         screen.print_json([_summary(task) for task in tasks])
         return
     table = Table()
-    table.add_column("task", no_wrap=True, overflow="fold")
-    for heading in ("category", "difficulty", "instruction"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    table.add_column("task", no_wrap=True, min_width=max((len(t.id) for t in tasks), default=4))
+    table.add_column("category", no_wrap=True, min_width=11)
+    table.add_column("difficulty", no_wrap=True, min_width=10)
+    table.add_column("instruction", no_wrap=True, overflow="ellipsis")
     for task in tasks:
         first = task.instruction.strip().split("\n")[0]
         table.add_row(
