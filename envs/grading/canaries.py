@@ -77,11 +77,13 @@ def plant(
             choices += [
                 (path, c) for c in _candidates(files[path]) if f"{path}::{c.qualified}" in wanted
             ]
+    # Not any test's name, whatever its file: a class inherits tests from elsewhere.
+    reserved = {test.rpartition("::")[2].partition("[")[0] for test in expected}
     additions: dict[str, list[tuple[int, str]]] = {}
     canaries: list[Canary] = []
 
     def add(path: str, candidate: _Candidate | None, shape: str) -> bool:
-        taken = {c.id.rpartition("::")[2] for c in canaries}
+        taken = reserved | {c.id.rpartition("::")[2] for c in canaries}
         made = _clone(files[path], candidate, shape, draw, taken)
         if made is None or len({*additions, path}) > _MAX_FILES:
             return False

@@ -123,3 +123,12 @@ def test_parametrised_decorated_and_unreadable_tests() -> None:
     assert (len(ids), shapes) == (1, ["appended"])
     assert planted(b"def test_a(n): assert n == 1\n", "test_a[1]")[2] == ["appended"]
     assert planted(b"not python at all (", "test_a")[1] == []
+
+
+def test_no_name_of_a_test_that_a_class_may_inherit() -> None:
+    source = b"class TestA(Base):\n    def test_a(self):\n        assert f() == 1\n"
+    words = ["again", "basic", "case", "common", "default", "direct", "edge", "empty", "extra"]
+    inherited = [f"t.py::TestA::test_{w}" for w in words]
+    for _ in range(50):
+        _, ids, _ = planted(source, "TestA::test_a", *(i.removeprefix("t.py::") for i in inherited))
+        assert not set(ids) & set(inherited)
