@@ -37,10 +37,12 @@ def list_tasks(
         screen.print_json([_summary(task) for task in tasks])
         return
     table = Table()
-    table.add_column("task", no_wrap=True, min_width=max((len(t.id) for t in tasks), default=4))
-    table.add_column("category", no_wrap=True, min_width=11)
-    table.add_column("difficulty", no_wrap=True, min_width=10)
-    table.add_column("instruction", no_wrap=True, overflow="ellipsis")
+    longest = max((len(task.id) for task in tasks), default=4)
+    widths = {"task": longest, "category": 10, "difficulty": 10}
+    borders = 3 * len(widths) + 4
+    widths["instruction"] = max(20, screen.out().width - sum(widths.values()) - borders)
+    for heading, width in widths.items():
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", width=width)
     for task in tasks:
         first = task.instruction.strip().split("\n")[0]
         table.add_row(
