@@ -140,6 +140,14 @@ def test_script(name: str, text: str, score: float, tmp_path: Path) -> None:
     assert asyncio.run(judged(till, changes({}), real=True)).score == score
 
 
+@pytest.mark.skipif(not have_bubblewrap(), reason="the fake's root is this machine's own")
+def test_a_harbor_script_finds_its_fixed_places(tmp_path: Path) -> None:
+    till = Till(tmp_path, kind="script", fail_to_pass=(), pass_to_pass=())
+    script = "cat /tests/wanted > /logs/verifier/reward.txt\n"
+    write(till.folder, {"tests/test.sh": script, "tests/wanted": "0.25"})
+    assert asyncio.run(judged(till, changes({}), real=True)).score == 0.25
+
+
 def test_a_task_without_its_script(tmp_path: Path) -> None:
     till = Till(tmp_path, kind="script", fail_to_pass=(), pass_to_pass=())
     with pytest.raises(GradingError, match=r"tests/test\.sh"):

@@ -15,7 +15,7 @@ from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from repodrome.envs.sandbox.reaper import reap
 from repodrome.errors import SandboxError, SandboxUnavailableError
 
-FIX = "Fix: install it with `apt-get install bubblewrap` (or your system's package manager)"
+FIX = "install it with `apt-get install bubblewrap` (or your system's package manager)"
 
 
 class BubblewrapBackend:
@@ -47,7 +47,7 @@ class BubblewrapBackend:
         path = shutil.which("bwrap", path=self.search_path)
         if path is None:
             raise SandboxUnavailableError(
-                f"the bubblewrap sandbox needs the program bwrap, which is not installed. {FIX}"
+                f"the bubblewrap sandbox needs the program bwrap, which is not installed. Fix: {FIX}"
             )
         return path
 

@@ -66,7 +66,19 @@ def skeleton() -> dict[str, Any]:
     hosts = "127.0.0.1 localhost sandbox\n::1 localhost\n"
     return {
         "directories": [
-            *("/proc", "/dev", "/tmp", "/var/empty", "/root", "/etc/ssl", "/opt", "/sys", "/mnt"),
+            *(
+                "/proc",
+                "/dev",
+                "/tmp",
+                "/var/empty",
+                "/root",
+                "/etc/ssl",
+                "/opt",
+                "/sys",
+                "/mnt",
+                "/tests",
+                "/logs",
+            ),
             *(CONTROL, WORKSPACE, ENV_PREFIX, HOME),
         ],
         "files": {
@@ -140,6 +152,8 @@ def command_line(
         line += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
     if init:
         line.append("--as-pid-1")
+    else:  # where Harbor's verifiers expect their tests and leave their reward
+        line += ["--bind", f"{base}/tests", "/tests", "--bind", f"{base}/logs", "/logs"]
     line += ["--seccomp", str(SECCOMP_FD)] if seccomp else ["--disable-userns"]
     for name, value in {**BASE_ENV, **dict(spec.env), **(env or {})}.items():
         line += ["--setenv", name, value]

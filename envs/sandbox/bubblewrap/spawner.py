@@ -173,6 +173,8 @@ class Filesystem:
             ("upper", 0o755, False),
             ("tmp", 0o1777, True),
             ("shm", 0o1777, True),
+            ("tests", 0o755, True),
+            ("logs", 0o755, True),
         ):
             path = f"{self.base}/{name}"
             os.mkdir(path)
