@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -53,7 +55,7 @@ class HumanAgent:
         """Ask until a line is a turn."""
         schemas = {_schema(tool)["name"]: _schema(tool) for tool in tools}
         if context.last is None:
-            self._show(context.task.instruction.strip())
+            self._show(self._wrapped(context.task.instruction.strip()))
             self._show("\n`help` shows what to type.")
         else:
             self._show(context.last.observation.rstrip("\n"))
@@ -78,7 +80,7 @@ class HumanAgent:
         if word == "help":
             self._show(HELP)
         elif word == "task":
-            self._show(context.task.instruction.strip())
+            self._show(self._wrapped(context.task.instruction.strip()))
         elif word == "tools":
             self._show("\n".join(_usage(schema) for schema in schemas.values()))
         elif word == "submit":
@@ -100,6 +102,13 @@ class HumanAgent:
         self._calls += 1
         call = ToolCall(id=f"human-{self._calls}", name=name, arguments=arguments)
         return AssistantTurn(tool_calls=(call,))
+
+    def _wrapped(self, text: str) -> str:
+        """Prose at the terminal's width; as it is where that is no terminal."""
+        if not self._screen.isatty():
+            return text
+        width = max(20, shutil.get_terminal_size().columns - 1)
+        return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
 
     def _show(self, text: str) -> None:
         self._screen.write(safe(text) + "\n")

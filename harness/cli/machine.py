@@ -11,21 +11,28 @@ from repodrome.harness.cli.run import JsonOption
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Say what this machine can do, and how to mend what it can't. Exit status 1: not all well."""
-    from repodrome.envs.sandbox.doctor import checks
+    """Say what this machine can do, and how to mend what it can't.
+
+    Exit status: 0 episodes can be played, 1 something that they need is missing. What is marked
+    "weak" is not needed; the line says what is weaker without it.
+    """
     from rich.table import Table
 
+    from repodrome.envs.sandbox.doctor import checks
+
     found = checks()
+    well = all(check.ok or not check.required for check in found)
     if as_json:
         screen.print_json(
             {
-                "ok": all(check.ok for check in found),
+                "ok": well,
                 "checks": [
                     {
                         "name": check.name,
                         "ok": check.ok,
                         "detail": check.detail,
                         "fix": check.fix,
+                        "required": check.required,
                     }
                     for check in found
                 ],
@@ -34,7 +41,12 @@ def doctor(as_json: JsonOption = False) -> None:
     else:
         table = Table("", "what", "found", "to mend it")
         for check in found:
-            mark = screen.plain("ok", "green") if check.ok else screen.plain("no", "bold red")
+            if check.ok:
+                mark = screen.plain("ok", "green")
+            elif check.required:
+                mark = screen.plain("no", "bold red")
+            else:
+                mark = screen.plain("weak", "yellow")
             table.add_row(
                 mark,
                 screen.plain(check.name),
@@ -42,7 +54,7 @@ def doctor(as_json: JsonOption = False) -> None:
                 screen.plain("" if check.ok else check.fix or ""),
             )
         screen.out().print(table)
-    if not all(check.ok for check in found):
+    if not well:
         raise typer.Exit(screen.EXIT_FAILED)
 
 

@@ -134,8 +134,12 @@ def result_note(result: Result) -> str:
 
 def results_table(results: Sequence[Result], *, title: str = "rewards") -> Table:
     """One line an episode."""
-    table = Table(title=title)
-    for heading in ("task", "agent", "seed", "reward", "time", "how it went"):
+    # A column that says the same on each line only takes room from the last one.
+    one = len({result.agent for result in results}) == 1
+    agents = [] if one else [result.agent for result in results]
+    table = Table(title=plain(f"{title} of {results[0].agent}" if one else title))
+    headings = ("task", *(("agent",) if agents else ()), "seed", "reward", "time", "how it went")
+    for heading in headings:
         number_like = heading in ("seed", "reward", "time")
         table.add_column(
             heading,
@@ -143,10 +147,10 @@ def results_table(results: Sequence[Result], *, title: str = "rewards") -> Table
             overflow="fold",
             no_wrap=number_like or heading == "task",
         )
-    for result in results:
+    for place, result in enumerate(results):
         table.add_row(
             plain(result.task),
-            plain(result.agent),
+            *(plain(agent) for agent in agents[place : place + 1]),
             str(result.seed),
             number(result.reward),
             duration(result.timings.get("total", 0.0)),

@@ -20,7 +20,9 @@ def test_doctor(cli):
     result = cli("doctor", "--json")
     answer = only_json(result)
     assert result.exit_code == (0 if answer["ok"] else 1)
-    assert {"name", "ok", "detail", "fix"} <= set(answer["checks"][0])
+    assert {"name", "ok", "detail", "fix", "required"} <= set(answer["checks"][0])
+    # A machine that is merely weaker (no cgroups, no ripgrep) is well enough to play on.
+    assert answer["ok"] == all(check["ok"] for check in answer["checks"] if check["required"])
     assert all(check["fix"] for check in answer["checks"] if not check["ok"])
     assert answer["checks"][0]["name"] in cli("doctor").stdout
 

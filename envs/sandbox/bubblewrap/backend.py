@@ -47,7 +47,7 @@ class BubblewrapBackend:
         path = shutil.which("bwrap", path=self.search_path)
         if path is None:
             raise SandboxUnavailableError(
-                f"the bubblewrap sandbox needs the program bwrap, which is not installed. Fix: {FIX}"
+                f"the bubblewrap sandbox needs bwrap, which is not installed. Fix: {FIX}"
             )
         return path
 
