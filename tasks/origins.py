@@ -7,9 +7,11 @@ of the leftovers that could tell an agent about another version of the code.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +20,7 @@ from repodrome.tasks.gitrepo import FILE_TIME, GIT_TIME
 from repodrome.tasks.globs import covers
 from repodrome.tasks.model import Source, Task
 from repodrome.tasks.store import Store, remove_tree
+from repodrome.tasks.unpack import climbs_out, unpack
 
 _SCRUBBED_DIRECTORIES = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
 _SCRUBBED_SUFFIXES = (".pyc", ".pyo")
@@ -83,24 +86,17 @@ def unpack_sdist(task: Task, archive: Path, target: Path, scratch: Path) -> None
     """
     unpacked = scratch / "unpacked"
     unpacked.mkdir()
-    leading_out: list[str] = []
-
-    def keep(member: tarfile.TarInfo, where: str) -> tarfile.TarInfo | None:
-        inside = member.name.partition("/")[2]
-        try:
-            return tarfile.data_filter(member, where)
-        except tarfile.FilterError as exc:
-            if not covers(task.source.remove, inside):
-                leading_out.append(f"{inside or member.name} ({exc})")
-            return None
-
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            tar.extractall(unpacked, filter=keep)
-    except (tarfile.TarError, EOFError) as exc:
+        refused = unpack(archive, unpacked)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as exc:
         raise _fault(
             task, "source.pypi", f"{archive.name} can't be unpacked ({exc})", "pin another version"
         ) from None
+    leading_out = [
+        f"{name} ({why})"
+        for name, why in refused
+        if not covers(task.source.remove, name.partition("/")[2])
+    ]
     if leading_out:
         raise _fault(
             task,
@@ -212,7 +208,7 @@ def _check(task: Task, workspace: Path) -> None:
     for path, entry in walk(workspace):
         if entry.is_symlink():
             to = Path(entry.path).readlink()
-            if to.is_absolute() or _climbs_out(path, to):
+            if climbs_out(PurePosixPath(path), str(to)):
                 raise _fault(
                     task,
                     "source.remove",
@@ -221,15 +217,6 @@ def _check(task: Task, workspace: Path) -> None:
                 )
         elif not entry.is_dir() and not entry.is_file():
             raise _special(task, path)
-
-
-def _climbs_out(path: str, to: Path) -> bool:
-    depth = len(PurePosixPath(path).parts) - 1
-    for part in to.parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0:
-            return True
-    return False
 
 
 def _is_leftover(entry: os.DirEntry[str]) -> bool:

@@ -159,6 +159,8 @@ def entry(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
         entry("p-1/link", tarfile.LNKTYPE, "../../etc/passwd"),
         entry("p-1/device", tarfile.CHRTYPE),
         entry("p-1/pipe", tarfile.FIFOTYPE),
+        entry("p-1/a.py/below", tarfile.REGTYPE),
+        entry("/p-1/absolute", tarfile.REGTYPE),
     ],
     ids=lambda info: f"{info.name} {info.linkname}",
 )
@@ -171,6 +173,31 @@ def test_entries_that_lead_out_are_refused(make_task, tmp_path: Path, bad: tarfi
     with pytest.raises(TaskFormatError, match=r"source\.remove"):
         unpack_sdist(task, file, tmp_path / "target", tmp_path / "scratch")
     assert not (tmp_path / "evil").exists() and not list((tmp_path / "target").iterdir())
+
+
+def test_nothing_is_written_through_a_link(make_task, tmp_path: Path) -> None:
+    file = tmp_path / "p-1.tar.gz"
+    up = entry("p-1/a/b/up", tarfile.SYMTYPE, "../../c")
+    sha = archive(file, ("p-1/c/x", ""), up, ("p-1/a/b/up/evil", ""))
+    task = load_task(make_task(TASK.format("p", "1", sha)))
+    (tmp_path / "target").mkdir()
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(TaskFormatError, match="below a link"):
+        unpack_sdist(task, file, tmp_path / "target", tmp_path / "scratch")
+
+
+def test_links_inside_are_kept(make_task, tmp_path: Path) -> None:
+    file = tmp_path / "p-1.tar.gz"
+    hard = entry("p-1/hard", tarfile.LNKTYPE, "p-1/d/x")
+    soft = entry("p-1/d/soft", tarfile.SYMTYPE, "../top")
+    sha = archive(file, soft, ("p-1/d/x", "content"), ("p-1/top", ""), hard)
+    task = load_task(make_task(TASK.format("p", "1", sha)))
+    target = tmp_path / "target"
+    target.mkdir()
+    (tmp_path / "scratch").mkdir()
+    unpack_sdist(task, file, target, tmp_path / "scratch")
+    assert (target / "hard").read_text() == "content" and not (target / "hard").is_symlink()
+    assert (target / "d/soft").readlink() == Path("../top")
 
 
 def test_bad_archives(make_task, tmp_path: Path) -> None:
