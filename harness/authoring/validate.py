@@ -82,7 +82,7 @@ async def validate(
     except InfraError as failure:
         infra_error = str(failure)
     except UsageError as failure:  # of the task: the source doesn't fit, there is no solution
-        run.findings.append(error("task", str(failure), "see the message"))
+        run.findings.append(error("task", str(failure), ""))
     valid = not any(finding.level == "error" for finding in run.findings)
     return Validation(
         task=task.id,

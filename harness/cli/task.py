@@ -159,7 +159,7 @@ def validate(
     results: list[Validation] = []
     for name, task in each_task(refs):
         if isinstance(task, TaskFormatError):
-            finding = error("format", str(task), "see the message")
+            finding = error("format", str(task), "")
             results.append(Validation(task=name, ok=False, findings=(finding,)))
             _print_progress(results[-1])
         else:
