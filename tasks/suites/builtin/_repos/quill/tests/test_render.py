@@ -1,3 +1,5 @@
+from itertools import count
+
 import pytest
 
 from quill import DictLoader, Environment, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
@@ -20,6 +22,7 @@ def render(source, /, **names):
         ("{{ missing|default('-') }}", "-"),
         ("{{ '}}' }}", "}}"),
     ],
+    ids=count(1),
 )
 def test_expressions(source, expected):
     assert render(source, user={"name": "Ana"}, items=["x", "y"]) == expected
@@ -75,7 +78,7 @@ def test_unknown_template():
         Environment(DictLoader({})).render("a")
 
 
-@pytest.mark.parametrize("source", ["{% if x %}", "{{ 1 +", "{{ 1 1 }}", "{% nope %}", "{% endif %}", "{{ }}"])
+@pytest.mark.parametrize("source", ["{% if x %}", "{{ 1 +", "{{ 1 1 }}", "{% nope %}", "{% endif %}", "{{ }}"], ids=count(1))
 def test_bad_syntax(source):
     with pytest.raises(TemplateSyntaxError):
         Environment().from_string(source)

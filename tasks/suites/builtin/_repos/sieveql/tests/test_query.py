@@ -1,3 +1,5 @@
+from itertools import count
+
 import pytest
 
 from sieveql import Database, QueryError, QuerySyntaxError
@@ -44,6 +46,7 @@ def test_expressions_are_named_by_their_text(db):
         ("team IS NOT NULL AND NOT name = 'Bo'", ["Ana", "Cy"]),
         ("CASE WHEN age < 30 THEN TRUE ELSE FALSE END", ["Cy"]),
     ],
+    ids=count(1),
 )
 def test_where(db, condition, found):
     assert names(db.query(f"SELECT name FROM people WHERE {condition}")) == found
@@ -83,6 +86,7 @@ def test_left_join(db):
 @pytest.mark.parametrize(
     "text",
     ["", "SELECT", "SELECT name people", "SELECT name FROM people WHERE", "SELECT name FROM people LIMIT x"],
+    ids=count(1),
 )
 def test_bad_syntax(db, text):
     with pytest.raises(QuerySyntaxError):
@@ -98,6 +102,7 @@ def test_bad_syntax(db, text):
         "SELECT name FROM people WHERE name > 1",
         "SELECT a.name FROM people a JOIN people b ON name = name",
     ],
+    ids=count(1),
 )
 def test_bad_queries(db, text):
     with pytest.raises(QueryError):

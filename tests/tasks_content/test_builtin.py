@@ -1,0 +1,128 @@
+"""Cheap checks on what the builtin suite says; ``repodrome task validate`` does the real ones."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+from repodrome.tasks.edits import apply_edits
+from repodrome.tasks.folder import load_task
+from repodrome.tasks.model import Task
+
+SUITE = Path(__file__).parents[2] / "tasks" / "suites" / "builtin"
+FOLDERS = sorted(path.parent for path in SUITE.glob("[!_]*/task.toml"))
+CATEGORIES = {"bug", "feature", "refactor", "performance", "test-writing", "multi-file"}
+# What only this or that machine has: home directories, work folders, temporary ones.
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|Users|mnt|var)/\w")
+
+
+@pytest.fixture(params=FOLDERS, ids=[folder.name for folder in FOLDERS])
+def folder(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture
+def task(folder: Path) -> Task:
+    return load_task(folder, suite="builtin")
+
+
+def all_tasks() -> list[Task]:
+    return [load_task(folder, suite="builtin") for folder in FOLDERS]
+
+
+def functions(path: Path) -> set[str]:
+    return {
+        node.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def test_there_are_enough() -> None:
+    tasks = all_tasks()
+    assert len(tasks) >= 14
+    assert len({task.source.directory for task in tasks}) >= 5
+    assert {task.metadata.category for task in tasks} >= CATEGORIES
+    assert sum(task.metadata.difficulty == "hard" for task in tasks) >= 3
+
+
+def test_prompts_are_short() -> None:
+    assert statistics.median(len(task.instruction.strip()) for task in all_tasks()) <= 390
+
+
+def test_all_share_one_environment() -> None:
+    assert {(task.environment.packages, task.environment.setup) for task in all_tasks()} == {
+        (("pytest==8.4.2",), ())
+    }
+
+
+def test_it_says_who_it_is(folder: Path, task: Task) -> None:
+    assert task.id == f"builtin/{folder.name}"
+    assert task.ignored_keys == ()
+    assert task.metadata.category in CATEGORIES
+    assert task.metadata.difficulty in {"easy", "medium", "hard"}
+    assert task.metadata.tags
+
+
+def test_the_prompt_gives_nothing_away(task: Task) -> None:
+    assert not re.search(r"hidden|grader|graded|mutant|FAIL_TO_PASS", task.instruction, re.I)
+
+
+def test_the_edits_fit_the_repository(task: Task, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    origin = (task.folder / (task.source.directory or "workspace")).resolve()
+    for file in sorted(origin.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            copy = workspace / file.relative_to(origin)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+    apply_edits(task, workspace, tmp_path / "reference")
+    for file in workspace.rglob("*.py"):
+        ast.parse(file.read_text(encoding="utf-8"))
+    has_solution = (task.folder / "solution").is_dir()
+    assert bool(task.source.edits) != has_solution
+
+
+def test_expected_tests_exist(folder: Path, task: Task) -> None:
+    if task.verifier.kind == "mutants":
+        pytest.skip("graded by mutants")
+    data = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    wanted, guarded = data["FAIL_TO_PASS"], data["PASS_TO_PASS"]
+    assert wanted and guarded
+    assert len(set(wanted + guarded)) == len(wanted) + len(guarded)
+    origin = (folder / (task.source.directory or "")).resolve()
+    deleted = {edit.path for edit in task.source.edits if edit.op == "delete"}
+    for test_id in wanted + guarded:
+        path, _, name = test_id.partition("::")
+        hidden = folder / path
+        assert hidden.is_file() or path not in deleted, test_id
+        file = hidden if hidden.is_file() else origin / path
+        assert name.partition("[")[0] in functions(file), test_id
+
+
+def test_mutants_differ_from_the_code(folder: Path, task: Task) -> None:
+    if task.verifier.kind != "mutants":
+        pytest.skip("graded by exact tests")
+    assert task.verifier.agent_tests
+    mutants = sorted((folder / "tests" / "mutants").iterdir())
+    assert len(mutants) >= 6
+    origin = (folder / (task.source.directory or "")).resolve()
+    seen: set[bytes] = set()
+    for mutant in mutants:
+        for file in (path for path in mutant.rglob("*") if path.is_file()):
+            text = file.read_bytes()
+            ast.parse(text)
+            assert text != (origin / file.relative_to(mutant)).read_bytes()
+            assert text not in seen
+            seen.add(text)
+
+
+def test_nothing_is_about_this_machine(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file() and "__pycache__" not in file.parts:
+            assert not MACHINE_PATH.search(file.read_text(encoding="utf-8")), file
