@@ -248,7 +248,9 @@ async def _grade_pytest(bench: Bench) -> Verdict:
     files = dict(bench.hidden)
     canaries: list[Canary] = []
     if verifier.canaries:
-        changed, canaries = plant(_plantable(bench, expected), expected)
+        changed, canaries = plant(
+            _plantable(bench, expected), expected, asked=verifier.fail_to_pass
+        )
         files.update(changed)
     async with await bench.start() as sandbox:
         refused = await lay(sandbox, plan, files)

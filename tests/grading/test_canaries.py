@@ -132,3 +132,12 @@ def test_no_name_of_a_test_that_a_class_may_inherit() -> None:
     for _ in range(50):
         _, ids, _ = planted(source, "TestA::test_a", *(i.removeprefix("t.py::") for i in inherited))
         assert not set(ids) & set(inherited)
+
+
+def test_comparisons_are_perturbed_where_the_agents_code_runs() -> None:
+    other = b"def test_a():\n    assert 1 == 1\n"
+    asked = [test for test in FAIL_TO_PASS if "[" not in test]
+    files = {"tests/test_a.py": other, "tests/test_total.py": HIDDEN.encode()}
+    for _ in range(20):
+        _, canaries = plant(files, [*asked, "tests/test_a.py::test_a"], asked=asked)
+        assert next(c.origin for c in canaries if c.shape == "perturbed") in asked
