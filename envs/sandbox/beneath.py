@@ -167,6 +167,7 @@ class Beneath:
             except FileNotFoundError:
                 self._parents(name)
                 fd = self._open(name, flags | os.O_CREAT, 0o644)
+                os.fchmod(fd, 0o644)  # whatever our umask: modes are part of what agents see
                 self._own(fd)
             try:
                 self._regular(path, fd)
@@ -247,6 +248,7 @@ class Beneath:
                         last, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent
                     )
                     try:
+                        os.fchmod(made, 0o755)
                         self._own(made)
                     finally:
                         os.close(made)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+# Where the tests themselves run in the background, SIGINT comes down ignored.
 PRELUDE = """
 import os, signal, sys, tempfile
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from repodrome.envs.gym_env import RepoEnv
 from repodrome.tasks.model import Source, Task

@@ -127,6 +127,7 @@ class Live:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         fd = os.open(name, flags, 0o644, dir_fd=self.ctl)
         try:
+            os.fchmod(fd, 0o644)  # whatever our umask: it is for another uid
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]

@@ -514,6 +514,7 @@ def main() -> None:
     """Serve one host process until its socket closes."""
     number = int(sys.argv[1])
     os.setsid()
+    os.umask(0o022)  # what is made here must be traversable by the sandbox's uid
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     sock = socket.socket(fileno=number)
