@@ -58,15 +58,15 @@ def reads(query, size, spread=None):
 @pytest.mark.parametrize("kind", ["JOIN", "LEFT JOIN"])
 def test_joins_grow_with_the_sum(kind, on):
     query = f"SELECT a.id, b.y FROM a {kind} b ON {on}"
-    small, large = reads(query, 100), reads(query, 800)
+    small, large = reads(query, 30), reads(query, 240)
     # Eight times as much is linear; the square is 64.
     assert large <= 14 * small
-    assert large <= 20 * 1600
+    assert large <= 20 * 480
 
 
 def test_a_second_join_is_hashed_too():
     query = "SELECT a.id, z FROM a JOIN b ON a.id = b.a_id JOIN c ON b.y = c.b_y"
-    assert reads(query, 800) <= 25 * 1600
+    assert reads(query, 240) <= 25 * 480
 
 
 def plain(db_rows):
