@@ -21,6 +21,8 @@ from repodrome.tools.workspace import FileInfo, FileKind
 SYS_OPENAT2 = 437
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
 MAX_READ = 64 << 20
+RETRIES = 100
+"""Tries of one open while processes inside rename what it passes, or hold a lease on it."""
 _CODES = {
     errno.ENOENT: ("not_found", "no such file or directory"),
     errno.ENOTDIR: ("not_directory", "not a directory, or a parent of it isn't one"),
@@ -38,6 +40,7 @@ _CODES = {
     errno.ENAMETOOLONG: ("bad_path", "name too long"),
     errno.ENXIO: ("not_regular", "not a regular file"),
     errno.EINVAL: ("bad_path", "not a usable name"),
+    errno.EAGAIN: ("permission", "is held by a process of the sandbox; end that first"),
     errno.EBUSY: ("permission", "is in use by the sandbox itself"),
     errno.ETXTBSY: ("permission", "is a program that is running"),
 }
@@ -63,13 +66,14 @@ def openat2(root: int, path: bytes, flags: int, mode: int = 0, *, links: bool = 
     """
     resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (0 if links else RESOLVE_NO_SYMLINKS)
     how = _How(flags | os.O_CLOEXEC, mode, resolve)
-    while True:
+    for _ in range(RETRIES):
         fd = int(_libc.syscall(SYS_OPENAT2, root, path, ctypes.byref(how), ctypes.sizeof(how)))
         if fd >= 0:
             return fd
         code = ctypes.get_errno()
         if code not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: a rename raced with the lookup
-            raise OSError(code, os.strerror(code))
+            break
+    raise OSError(code, os.strerror(code))  # EAGAIN for good: renames without end, or a lease
 
 
 @contextmanager
@@ -114,6 +118,10 @@ class Beneath:
         """
         if "\0" in path:
             raise WorkspaceError("a path can't hold a NUL character", code="bad_path")
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise WorkspaceError(f"not a valid path: {error.reason}", code="bad_path") from error
         if path.startswith("/"):
             if path != self.root and not path.startswith(self.root + "/"):
                 raise WorkspaceError(

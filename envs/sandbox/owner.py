@@ -11,11 +11,11 @@ from pathlib import Path
 def start_time(pid: int) -> int | None:
     """Start of a process in clock ticks since boot; None when it isn't there (or is a zombie)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()  # the name in it may be any bytes
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import defaultdict, deque
+from collections import deque
 from pathlib import Path
 
 import anyio
@@ -26,7 +26,7 @@ class BubblewrapBackend:
     """Where bwrap is looked for: system directories, never the current user's PATH first."""
 
     def __init__(self) -> None:
-        self._ready: dict[SandboxSpec, deque[BubblewrapSandbox]] = defaultdict(deque)
+        self._ready: dict[SandboxSpec, deque[BubblewrapSandbox]] = {}
         self._reaped = False
 
     def __deepcopy__(self, memo: object) -> BubblewrapBackend:
@@ -55,9 +55,19 @@ class BubblewrapBackend:
         self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
     ) -> BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
-        if live and persist is None and self._ready[spec]:
-            return self._ready[spec].popleft()
+        if live and persist is None:
+            while (sandbox := self._take(spec)) is not None:
+                if sandbox.usable():
+                    return sandbox
+                await sandbox.close()
         return await self._start(spec, live=live, persist=persist)
+
+    def _take(self, spec: SandboxSpec) -> BubblewrapSandbox | None:
+        """A prefetched sandbox; loops in other threads may take from the same queue."""
+        try:
+            return self._ready[spec].popleft()
+        except (KeyError, IndexError):
+            return None
 
     async def _start(
         self, spec: SandboxSpec, *, live: bool, persist: Path | None
@@ -74,7 +84,7 @@ class BubblewrapBackend:
 
     async def prefetch(self, spec: SandboxSpec, count: int) -> None:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
-        missing = count - len(self._ready[spec])
+        missing = count - len(self._ready.setdefault(spec, deque()))
         if missing <= 0:
             return
         async with anyio.create_task_group() as group:
@@ -82,11 +92,13 @@ class BubblewrapBackend:
                 group.start_soon(self._fetch, spec)
 
     async def _fetch(self, spec: SandboxSpec) -> None:
-        self._ready[spec].append(await self._start(spec, live=True, persist=None))
+        sandbox = await self._start(spec, live=True, persist=None)
+        self._ready.setdefault(spec, deque()).append(sandbox)
 
     async def close(self) -> None:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
-        ready = [sandbox for queue in self._ready.values() for sandbox in queue]
-        self._ready.clear()
-        for sandbox in ready:
-            await sandbox.close()
+        with anyio.CancelScope(shield=True):  # half of it would leave the other half running
+            for spec in list(self._ready):
+                while (sandbox := self._take(spec)) is not None:
+                    await sandbox.close()
+            self._ready.clear()

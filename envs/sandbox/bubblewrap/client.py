@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import itertools
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +24,7 @@ import anyio
 
 from repodrome.envs.sandbox.bubblewrap.cgroups import Cgroups, detect
 from repodrome.envs.sandbox.bubblewrap.root import skeleton
+from repodrome.envs.sandbox.bubblewrap.streams import close_all
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.errors import SandboxError, SandboxUnavailableError
 
@@ -30,7 +34,15 @@ SANDBOX_UID = 60_700
 CAP_SYS_ADMIN = 21
 WARM_BLANKS = 3
 STAGE_PREFIX = "repodrome-"
+NO_DESCRIPTORS = (
+    "this process has no file descriptors left; raise the limit (`ulimit -n`) or run fewer "
+    "episodes at once"
+)
 MAX_MESSAGE = 1 << 18
+START_SECONDS = 120.0
+"""What the spawner gets to start something on a machine that is very busy."""
+END_SECONDS = 15.0
+"""What killed processes get to go; those stuck in the kernel may take longer."""
 
 
 @cache
@@ -57,12 +69,14 @@ class Order:
 
     Attributes:
         reply: answers: first the start (or an error), at the end the exit status.
+        kill: has the spawner kill the order's processes, whether it has started or not.
         pid: of the child, as the spawner knows it.
         cgroup: name of the child's cgroup.
         handles: descriptors that came with the first answer.
     """
 
     reply: socket.socket
+    kill: Callable[[], None]
     pid: int = 0
     cgroup: str = ""
     handles: list[int] = field(default_factory=list)
@@ -76,10 +90,16 @@ class Order:
         Raises:
             SandboxError: the order could not be carried out.
         """
-        message, self.handles = await self._receive()
+        try:
+            with anyio.fail_after(START_SECONDS):
+                message, self.handles = await self._receive()
+        except TimeoutError as error:
+            raise SandboxError(f"the spawner did not answer in {START_SECONDS:.0f} s") from error
         if "error" in message:
+            self.exit_code = 125
             raise SandboxError(f"the sandbox could not be started: {message['error']}")
         if "pid" not in message:
+            self.exit_code = 125
             raise SandboxError("the sandbox could not be started: its process ended at once")
         self.pid, self.cgroup = message["pid"], message["cgroup"]
 
@@ -95,10 +115,24 @@ class Order:
                 self.exit_code, self.oom_kills = message.get("exit"), message.get("oom", 0)
         return self.exit_code
 
+    async def ended(self) -> int:
+        """Wait, for a short while only, for the end of what was killed.
+
+        Raises:
+            SandboxError: it does not end.
+        """
+        try:
+            with anyio.fail_after(END_SECONDS):
+                return await self.exited()
+        except TimeoutError as error:
+            raise SandboxError(
+                f"processes of a sandbox did not end within {END_SECONDS:.0f} s of being killed"
+            ) from error
+
     async def _receive(self) -> tuple[dict[str, Any], list[int]]:
         while True:
             try:
-                data, fds, _, _ = socket.recv_fds(
+                data, fds, flags, _ = socket.recv_fds(
                     self.reply, MAX_MESSAGE, 16, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
                 )
                 break
@@ -106,11 +140,18 @@ class Order:
                 await anyio.wait_readable(self.reply)
         if not data:
             raise SandboxError("the sandbox's spawner process is gone; start the episode again")
+        if flags & socket.MSG_CTRUNC:
+            close_all(fds)
+            raise SandboxError(NO_DESCRIPTORS)
         return json.loads(data), list(fds)
 
     def close(self) -> None:
-        """Close the reply socket; idempotent."""
+        """Let go: what still runs is killed, what came and was not taken is closed; idempotent."""
+        if self.exit_code is None and self.reply.fileno() >= 0:
+            self.kill()
         self.reply.close()
+        close_all(self.handles)
+        self.handles = []
 
 
 class Spawner:
@@ -120,6 +161,7 @@ class Spawner:
         self.cgroups = cgroups
         self.rootless = not privileged()
         self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
         self.stage = _make_stage()
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for sock in (mine, theirs):
@@ -161,25 +203,30 @@ class Spawner:
         Raises:
             SandboxError: the spawner is gone.
         """
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        mine.setblocking(False)
-        named = {"reply": theirs.fileno(), **fds}
-        data = json.dumps({**message, "fds": list(named)}).encode()
+        number = next(self._numbers)
+        named = ["reply", *fds]
+        data = json.dumps({**message, "id": number, "fds": named}).encode()
+        if len(data) >= MAX_MESSAGE:
+            raise SandboxError(
+                f"a command line of {len(data)} bytes is too long; pass it in a file or on stdin"
+            )
         try:
-            self._send(data, list(named.values()))
+            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise SandboxError(NO_DESCRIPTORS) from error
+        mine.setblocking(False)
+        try:
+            self._send(data, [theirs.fileno(), *fds.values()])
         except OSError as error:
             mine.close()
             raise SandboxError(f"the sandbox's spawner process is gone ({error})") from error
         finally:
             theirs.close()
-        return Order(mine)
+        return Order(mine, lambda: self._kill(number))
 
-    def kill(self, pid: int) -> None:
-        """Kill an order's child with everything below it; a dead spawner has killed it already."""
-        try:
-            self._send(json.dumps({"kill": pid}).encode(), [])
-        except OSError:
-            return
+    def _kill(self, number: int) -> None:
+        with suppress(OSError):  # a dead spawner has killed it already
+            self._send(json.dumps({"kill": number}).encode(), [])
 
     def alive(self) -> bool:
         """Whether the spawner still runs."""

@@ -22,6 +22,10 @@ from repodrome.envs.sandbox.beneath import openat2
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _WHOLE = ("opaque", "redirect")
+MAX_FILES_AT_ONCE = 4
+"""A change is at most so many files of the greatest size: sparse ones cost the agent nothing."""
+MAX_DEPTH = 128
+"""Directories nested deeper are refused: each level costs a descriptor and stack."""
 SKIPPED = frozenset({".git"})
 """Top-level names that are never part of a change."""
 
@@ -42,6 +46,7 @@ class Exporter:
         self.upper, self.merged, self.max_file_bytes = upper, merged, max_file_bytes
         self.layers = [layer for layer in reversed(layers) if layer.is_dir()]
         self.found: dict[str, ChangedFile] = {}
+        self._left = MAX_FILES_AT_ONCE * max_file_bytes
 
     def run(self) -> Change:
         """Walk, compare, sort."""
@@ -66,6 +71,9 @@ class Exporter:
                 self._entry(path)
 
     def _directory(self, parent: int, name: str, path: str) -> None:
+        if path.count("/") > MAX_DEPTH:
+            self._refuse(path, f"nested deeper than {MAX_DEPTH} directories")
+            return
         fd = _open_directory(parent, name)
         if fd is None:
             self._refuse(path, "a directory that can't be read")
@@ -82,6 +90,9 @@ class Exporter:
 
     def _merged(self, path: str) -> None:
         """Everything below a directory, as the agent saw it."""
+        if path.count("/") > MAX_DEPTH:
+            self._refuse(path, f"nested deeper than {MAX_DEPTH} directories")
+            return
         try:
             fd = openat2(self.merged, os.fsencode(path), _DIR, links=False)
         except OSError:
@@ -133,6 +144,10 @@ class Exporter:
         if status.st_size > self.max_file_bytes:
             self._refuse(path, f"larger than {self.max_file_bytes} bytes")
             return None
+        if status.st_size > self._left:
+            self._refuse(path, "the change as a whole is too large")
+            return None
+        self._left -= status.st_size
         try:
             fd = openat2(self.merged, os.fsencode(path), _FILE, links=False)
         except PermissionError:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import anyio
 
-from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner
+from repodrome.envs.sandbox.bubblewrap.client import END_SECONDS, Order, Spawner
 from repodrome.envs.sandbox.bubblewrap.root import CONTROL
 from repodrome.envs.sandbox.bubblewrap.streams import close_all
-from repodrome.errors import SandboxError
+from repodrome.errors import SandboxError, WorkspaceError
 
 INIT = """while IFS= read -r -d '' _line; do eval "$_line"; done"""
 INIT_ARGV = ("/bin/bash", "--noprofile", "--norc", "-c", INIT)
@@ -34,8 +34,8 @@ class Channel:
     """The FIFOs of one program, as opened by the host."""
 
     number: int
-    output: int
-    status: int
+    output: int = -1
+    status: int = -1
     error: int = -1
     input: int = -1
     names: list[str] = field(default_factory=list)
@@ -95,25 +95,32 @@ class Live:
 
     def channel(self, *, error: bool = False, input: bool = False) -> Channel:
         """Make the FIFOs of a new program."""
+        self._open()
         self._count += 1
-        names = []
+        made = Channel(self._count)
+        try:
+            made.output = self._fifo(made, "out", os.O_RDONLY)
+            made.status = self._fifo(made, "st", os.O_RDONLY)
+            if error:
+                made.error = self._fifo(made, "err", os.O_RDONLY)
+            if input:
+                made.input = self._fifo(made, "in", os.O_RDWR)
+        except OSError as problem:
+            self.drop(made)
+            raise SandboxError(f"no channel into the sandbox: {problem}") from problem
+        return made
 
-        def fifo(kind: str, flags: int) -> int:
-            name = f"{self._count}.{kind}"
-            os.mkfifo(name, 0o600, dir_fd=self.ctl)
-            names.append(name)
-            if self.owner is not None:
-                os.chown(name, *self.owner, dir_fd=self.ctl, follow_symlinks=False)
-            return os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.ctl)
+    def _fifo(self, channel: Channel, kind: str, flags: int) -> int:
+        name = f"{channel.number}.{kind}"
+        os.mkfifo(name, 0o600, dir_fd=self.ctl)
+        channel.names.append(name)
+        if self.owner is not None:
+            os.chown(name, *self.owner, dir_fd=self.ctl, follow_symlinks=False)
+        return os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.ctl)
 
-        return Channel(
-            self._count,
-            output=fifo("out", os.O_RDONLY),
-            status=fifo("st", os.O_RDONLY),
-            error=fifo("err", os.O_RDONLY) if error else -1,
-            input=fifo("in", os.O_RDWR) if input else -1,
-            names=names,
-        )
+    def _open(self) -> None:
+        if self._closed:
+            raise SandboxError("the sandbox was closed")
 
     def drop(self, channel: Channel) -> None:
         """Close a channel and remove its names."""
@@ -124,25 +131,27 @@ class Live:
 
     def file(self, name: str, data: bytes) -> str:
         """Leave a file for programs inside to read; returns its path there."""
+        self._open()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o644, dir_fd=self.ctl)
         try:
-            os.fchmod(fd, 0o644)  # whatever our umask: it is for another uid
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-        finally:
-            os.close(fd)
+            with os.fdopen(os.open(name, flags, 0o644, dir_fd=self.ctl), "wb") as file:
+                os.fchmod(file.fileno(), 0o644)  # whatever our umask: it is for another uid
+                file.write(data)
+        except OSError as error:
+            self.remove(name)
+            raise SandboxError(f"{len(data)} bytes can't go into the sandbox: {error}") from error
         return f"{CONTROL}/{name}"
 
     def remove(self, name: str) -> None:
         """Remove a file or FIFO of the control directory, if it is there."""
-        with suppress(OSError):
-            os.unlink(name, dir_fd=self.ctl)
+        if self.ctl >= 0:  # once closed its number may be another sandbox's
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.ctl)
 
     async def tell(self, snippet: str) -> None:
         """Have init evaluate a piece of bash."""
-        await write_all(self.control, os.fsencode(snippet) + b"\0")
+        self._open()
+        await write_all(self.control, encode(snippet) + b"\0")
 
     async def died(self) -> SandboxError:
         """The sandbox ended by itself: say why."""
@@ -163,20 +172,40 @@ class Live:
         return None
 
     async def close(self) -> None:
-        """Kill everything inside and wait for it; idempotent."""
+        """Kill everything inside and wait for it; idempotent.
+
+        Raises:
+            SandboxError: it does not end, or the spawner is gone.
+        """
         if self._closed:
             return
         self._closed = True
-        self.spawner.kill(self.order.pid)
+        self.order.kill()
         try:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(10), suppress(SandboxError):
-                await self.order.exited()
-                if self._users:
-                    self._unused = anyio.Event()
-                    await self._unused.wait()
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self.order.ended()
+                finally:
+                    with anyio.move_on_after(END_SECONDS):
+                        if self._users:
+                            self._unused = anyio.Event()
+                            await self._unused.wait()
         finally:
             self.order.close()
             close_all((self.control, self.stderr, self.ctl))
+            self.control = self.stderr = self.ctl = -1
+
+
+def encode(text: str) -> bytes:
+    """Text of the agent's as bytes.
+
+    Raises:
+        WorkspaceError: it holds half a surrogate pair, which no encoding knows.
+    """
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise WorkspaceError(f"not valid text: {error.reason}", code="bad_text") from error
 
 
 async def write_all(fd: int, data: bytes) -> None:

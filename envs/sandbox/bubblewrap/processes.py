@@ -52,13 +52,14 @@ def _same_namespace(live: Live) -> list[int]:
 
 
 def _look(pid: int) -> Process | None:
+    # Bytes, split at newlines alone: a process may call itself b"\xff" or "\rNSpid: 1".
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        status = Path(f"/proc/{pid}/status").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        status = Path(f"/proc/{pid}/status").read_bytes()
     except OSError:
         return None
-    for line in status.splitlines():
-        if line.startswith("NSpid:"):
+    for line in status.split(b"\n"):
+        if line.startswith(b"NSpid:"):
             inside = int(line.split()[-1])
             return Process(pid, inside, int(fields[1]), int(fields[19]) / _TICKS)
     return None

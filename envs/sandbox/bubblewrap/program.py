@@ -15,8 +15,12 @@ from repodrome.envs.sandbox.bubblewrap.live import Live
 from repodrome.envs.sandbox.bubblewrap.place import Place
 from repodrome.envs.sandbox.bubblewrap.processes import host_pid, kill_command, kill_pid
 from repodrome.envs.sandbox.bubblewrap.root import CONTROL
-from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, close_all, drain
+from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, claimed, close_all, drain
+from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult
+
+MAX_STATUS = 1 << 12
+"""Bytes of status: a pid and an exit status; anything longer is forged."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,21 @@ class Program:
 
     async def run_beside(self, live: Live, timeout: float) -> CommandResult:
         """Run it as a child of the sandbox's init, among the agent's processes."""
-        channel = live.channel(error=True)
         out, err, status = Capture(self.max_output), Capture(self.max_output), bytearray()
         began = time.monotonic()
         poller = Poller()
+        try:
+            channel = live.channel(error=True)
+        except SandboxError:
+            poller.close()
+            raise
         timed_out = False
         try:
             poller.add(channel.status, channel.output, channel.error, live.reply_fd)
-            await live.tell(self._snippet(live, channel.number))
             with anyio.move_on_after(timeout) as scope:
+                await live.tell(self._snippet(live, channel.number))
                 while status.count(0) < 2:
+                    del status[MAX_STATUS:]  # a forger's
                     ready = await poller.wait()
                     for fd, capture in ((channel.output, out), (channel.error, err)):
                         if fd in ready and not drain(fd, capture):
@@ -59,8 +68,8 @@ class Program:
         finally:
             fields = bytes(status).split(b"\0")
             done = len(fields) > 2
-            if not done and fields[0].isdigit():
-                wrapper = host_pid(live, int(fields[0]))
+            if not done:
+                wrapper = host_pid(live, claimed(fields[0]))
                 if wrapper:
                     kill_command(live, wrapper, set(), began)
                     kill_pid(wrapper)
@@ -70,8 +79,8 @@ class Program:
             live.drop(channel)
             if self.stdin:
                 live.remove(f"{channel.number}.stdin")
-        code = int(fields[1]) if done and fields[1].isdigit() and not timed_out else None
-        return _result(code, out, err, began, timed_out)
+        code = claimed(fields[1]) if done and not timed_out else -1
+        return _result(code if code >= 0 else None, out, err, began, timed_out)
 
     def _snippet(self, live: Live, number: int) -> str:
         """What init evaluates: a wrapper that says its pid, runs the program, says its status."""
@@ -115,14 +124,12 @@ class Program:
                 await _collect(order, poller, {out_fd: out, err_fd: err})
             if scope.cancelled_caught:
                 timed_out = True
-                place.spawner.kill(order.pid)
-            code = await order.exited()
+                order.kill()
+            code = await order.ended()
             drain(out_fd, out)
             drain(err_fd, err)
         finally:
             if order is not None:
-                if order.exit_code is None and order.pid:
-                    place.spawner.kill(order.pid)
                 order.close()
             poller.close()
             close_all(ends)

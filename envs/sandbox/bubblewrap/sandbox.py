@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from repodrome.envs.sandbox.bubblewrap.place import Place
 from repodrome.envs.sandbox.bubblewrap.program import Program
 from repodrome.envs.sandbox.bubblewrap.shell import Shell
 from repodrome.envs.sandbox.bubblewrap.streams import close_all
-from repodrome.errors import SandboxError
+from repodrome.errors import SandboxError, WorkspaceError
 from repodrome.tools.workspace import CommandResult, FileInfo
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+MAX_SESSIONS = 32
+"""Shells of one sandbox: each costs the host five descriptors."""
 
 
 @dataclass
@@ -38,6 +41,13 @@ class Files:
     base: int
     root: int
     namespace: int
+
+    @classmethod
+    def of(cls, order: Order) -> Files:
+        """Take what an order made."""
+        base, root, namespace = order.handles
+        order.handles = []
+        return cls(base, root, namespace)
 
     def close(self) -> None:
         """Let the kernel take everything down; idempotent."""
@@ -74,7 +84,12 @@ class BubblewrapSandbox:
         self._locks: dict[str, anyio.Lock] = {}
         self._reviving = anyio.Lock()
         self._oom_seen = 0
+        self._count = 0
         self._closed = False
+
+    def usable(self) -> bool:
+        """Whether it is open and its spawner still runs."""
+        return not self._closed and self._spawner.alive()
 
     @property
     def root(self) -> str:
@@ -114,35 +129,37 @@ class BubblewrapSandbox:
             raise
 
     def _adopt(self, order: Order) -> None:
-        base, root, namespace = order.handles
-        order.handles = []
-        self._files = Files(base, root, namespace)
+        self._files = Files.of(order)
+        root = self._files.root
         fd = os.open("workspace", _DIRECTORY, dir_fd=root)
         self._workspace = Beneath(fd, WORKSPACE, self._owner)
 
     async def _start_live(self, message: dict[str, Any], fds: dict[str, int]) -> None:
         """Start init, over a new filesystem or (with ``ns`` in ``fds``) over the present one."""
-        read, control = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(control, False)
-        stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)
         line = self._place.command_line(INIT_ARGV, init=True)
-        try:
-            streams = {"stdin": read, "stdout": stderr, "stderr": stderr}
-            order = self._place.order({**message, "argv": line}, {**fds, **streams})
+        with ExitStack() as undo:
             try:
+                read, control = os.pipe2(os.O_CLOEXEC)
+                undo.callback(os.close, control)
+                try:
+                    os.set_blocking(control, False)
+                    stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)
+                    undo.callback(os.close, stderr)
+                    streams = {"stdin": read, "stdout": stderr, "stderr": stderr}
+                    order = self._place.order({**message, "argv": line}, {**fds, **streams})
+                    undo.callback(order.close)
+                finally:
+                    os.close(read)
                 await order.started()
-            except BaseException:
-                order.close()
-                raise
-        except BaseException:
-            close_all((control, stderr))
-            raise
-        finally:
-            os.close(read)
-        if order.handles:
-            self._adopt(order)
-        assert self._files is not None
-        ctl = os.open("ctl", _DIRECTORY, dir_fd=self._files.base)
+                if self._closed:
+                    raise SandboxError("the sandbox was closed while it started")
+                if order.handles:
+                    self._adopt(order)
+                assert self._files is not None
+                ctl = os.open("ctl", _DIRECTORY, dir_fd=self._files.base)
+            except OSError as error:
+                raise SandboxError(f"the sandbox could not be started: {error}") from error
+            undo.pop_all()
         self._oom_seen = 0
         self._live = Live(
             self._spawner, order, control=control, ctl=ctl, stderr=stderr, owner=self._owner
@@ -195,12 +212,37 @@ class BubblewrapSandbox:
         if shell is not None:
             shell.close()
             del self._shells[session]
-        state = self._states.pop(session, b"")
-        name = f"state-{len(self._states)}-{session.encode().hex()[:40]}"
-        path = live.file(name, state) if state else ""
-        shell = await Shell.open(live, session, cwd=self._cwds.get(session, WORKSPACE), state=path)
+        elif len(self._shells) >= MAX_SESSIONS:
+            raise WorkspaceError(
+                f"{MAX_SESSIONS} shells are open already; use one of them", code="too_many_sessions"
+            )
+        try:
+            shell = await self._open_shell(live, session, self._states.pop(session, b""))
+        except TimeoutError:
+            # The agent's processes keep it from coming up (all pids taken, init stopped, a state
+            # that never ends): without them it does.
+            async with self._reviving:
+                if self._live is live:
+                    await self._end_live()
+            live = await self._alive()
+            try:
+                shell = await self._open_shell(live, session, b"")
+            except TimeoutError as error:
+                raise SandboxError("a new shell does not answer") from error
         self._shells[session] = shell
         return shell
+
+    async def _open_shell(self, live: Live, session: str, state: bytes) -> Shell:
+        self._count += 1
+        name = f"state-{self._count}"
+        path = live.file(name, state) if state else ""
+        try:
+            return await Shell.open(
+                live, session, cwd=self._cwds.get(session, WORKSPACE), state=path
+            )
+        finally:
+            if path:
+                live.remove(name)
 
     async def shell(
         self,
@@ -303,13 +345,13 @@ class BubblewrapSandbox:
             upper: int | None = os.open("upper/workspace", _DIRECTORY, dir_fd=self._files.base)
         except FileNotFoundError:
             upper = None
+        merged = -1
         try:
-            merged = self._beneath().fd
+            merged = os.dup(self._beneath().fd)  # a close meanwhile must not swap it under the walk
             exporter = Exporter(upper, merged, layers, max_file_bytes)
             return await anyio.to_thread.run_sync(exporter.run)
         finally:
-            if upper is not None:
-                os.close(upper)
+            close_all((merged, -1 if upper is None else upper))
 
     async def snapshot(self) -> Snapshot:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
@@ -341,7 +383,7 @@ class BubblewrapSandbox:
             order = self._spawner.order(message, {"copy": self._files.base})
             try:
                 await order.started()
-                files = Files(*order.handles)
+                files = Files.of(order)
             finally:
                 order.close()
         finally:
@@ -402,7 +444,8 @@ class BubblewrapSandbox:
             return
         self._closed = True
         try:
-            await self._end_live()
+            with suppress(SandboxError):  # gone with the spawner, or for the kernel to end
+                await self._end_live()
         finally:
             self._release_files()
 

@@ -84,7 +84,8 @@ def program() -> bytes | None:
         # The kernel reads 32 bits of the request, so compare just those.
         rules.add_rule(refuse, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, request))
     for family in (AF_ALG, AF_VSOCK):  # a vsock is not bound to the network namespace
-        rules.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
+        arg = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, 0xFFFFFFFF, family)  # an int to the kernel
+        rules.add_rule(refuse, "socket", arg)
     memory = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     with os.fdopen(memory, "w+b") as file:
         rules.export_bpf(file)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE
-from repodrome.envs.sandbox.bubblewrap.live import BIG_COMMAND, Channel, Live, write_all
+from repodrome.envs.sandbox.bubblewrap.live import BIG_COMMAND, Channel, Live, encode, write_all
 from repodrome.envs.sandbox.bubblewrap.processes import (
     children,
     host_pid,
@@ -17,7 +17,8 @@ from repodrome.envs.sandbox.bubblewrap.processes import (
     kill_pid,
 )
 from repodrome.envs.sandbox.bubblewrap.root import CONTROL
-from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, drain
+from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, claimed, drain
+from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult
 
 SESSION = rf"""
@@ -30,6 +31,10 @@ while IFS= read -r -d '' -u 8 _rd_number && IFS= read -r -d '' -u 8 _rd_command;
 done
 """
 STATE = r"""{ printf 'builtin cd -- %q\n' "$PWD"; export -p; declare -f; alias -p; shopt -p; } """
+OPEN_SECONDS = 10.0
+"""What a new shell gets to answer."""
+MAX_RECORD = 1 << 15
+"""Bytes of one answer; the longest real one holds a path of a few KB."""
 GRACE = 1.0
 """Seconds that a shell gets to answer after its command was killed."""
 
@@ -63,9 +68,14 @@ class Shell:
 
         Raises:
             SandboxError: the sandbox ended.
+            TimeoutError: it doesn't come up, which the agent's processes can bring about.
         """
-        channel = live.channel(input=True)
         poller = Poller()
+        try:
+            channel = live.channel(input=True)
+        except SandboxError:
+            poller.close()
+            raise
         shell = cls(live, channel, poller, name, cwd=cwd)
         base = f"{CONTROL}/{channel.number}"
         words = shlex.join(
@@ -73,8 +83,9 @@ class Shell:
         )
         try:
             poller.add(channel.status, live.reply_fd)
-            await live.tell(f"{words} </dev/null >{base}.out 2>&1 8<{base}.in 9>{base}.st &")
-            await shell._ready()
+            with live.used(), anyio.fail_after(OPEN_SECONDS):
+                await live.tell(f"{words} </dev/null >{base}.out 2>&1 8<{base}.in 9>{base}.st &")
+                await shell._ready()
             poller.add(channel.output)
         except BaseException:
             shell.close()
@@ -88,14 +99,15 @@ class Shell:
         while True:
             if self.live.reply_fd in await self.poller.wait():
                 raise await self.live.died()
-            drain(self.channel.status, self._status)
-            record, found, rest = self._status.partition(b"\0")
-            if found:
-                self._status = rest
-                inside = int(record.split()[1])
+            open_still = drain(self.channel.status, self._status)
+            for fields in self._records(b"0"):
+                inside = claimed(fields[1])
                 self.live.protected.add(inside)
                 self.pid = host_pid(self.live, inside) or 0
-                return
+                if self.pid:
+                    return
+            if not open_still:
+                raise TimeoutError("the shell ended as it began")
 
     async def run(self, command: str, *, timeout: float, max_output: int) -> CommandResult:
         """Run one command; afterwards ``lost`` says whether the shell is still there.
@@ -108,7 +120,7 @@ class Shell:
         began = time.monotonic()
         before = children(self.pid)
         file = ""
-        data = command.encode(errors="surrogateescape").replace(b"\0", b"")
+        data = encode(command).replace(b"\0", b"")
         if len(data) > BIG_COMMAND:
             file = f"{self.channel.number}.cmd"
             data = f". {self.live.file(file, data)}".encode()
@@ -116,8 +128,8 @@ class Shell:
         timed_out = False
         finished = False
         try:
-            await write_all(self.channel.input, b"%d\0%s\0" % (self.number, data))
             with anyio.move_on_after(timeout) as scope:
+                await write_all(self.channel.input, b"%d\0%s\0" % (self.number, data))
                 status = await self._finish(capture)
             if scope.cancelled_caught:
                 timed_out = True
@@ -157,15 +169,18 @@ class Shell:
 
     def _answer(self) -> int | None:
         """The status of the present command; answers to earlier ones are forgeries or late."""
-        while b"\0" in self._status:
-            record, _, self._status = self._status.partition(b"\0")
-            fields = bytes(record).split(b" ", 2)
-            if len(fields) == 3 and fields[0] == b"%d" % self.number and fields[1].isdigit():
+        for fields in self._records(b"%d" % self.number):
+            if len(fields) == 3:
                 self.cwd = fields[2].decode(errors="surrogateescape")
-                return int(fields[1])
-        if len(self._status) > 1 << 16:
-            self._status.clear()
+                return claimed(fields[1])
         return None
+
+    def _records(self, first: bytes) -> list[list[bytes]]:
+        """Take complete records of status that begin so; all else in there is a forgery."""
+        *records, rest = bytes(self._status).split(b"\0")
+        self._status = bytearray(rest[:MAX_RECORD])
+        found = [r.split(b" ", 2) for r in records if len(r) < MAX_RECORD]
+        return [f for f in found if f[0] == first and len(f) > 1 and claimed(f[1]) >= 0]
 
     async def _stop(self, capture: Capture, before: set[int], began: float) -> int | None:
         """Kill the command's process tree, and the shell too where it doesn't come back."""

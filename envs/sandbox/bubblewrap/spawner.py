@@ -21,6 +21,7 @@ import ctypes
 import errno
 import fcntl
 import glob
+import importlib.util
 import json
 import os
 import resource
@@ -32,11 +33,12 @@ import struct
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS, CLONE_NEWIPC = 0x04000000, 0x08000000
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV = 1, 2, 4
 MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 32, 4096, 16384, 1 << 19
 PR_SET_PDEATHSIG = 1
@@ -44,6 +46,8 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 MAX_FDS = 16
 QUIET_MS = 20
 MAX_MESSAGE = 1 << 18
+MAX_NOFILE = 1 << 16
+CTL_OPTIONS = "mode=0755,size=256m,nr_inodes=16384"
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -85,8 +89,34 @@ def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     """One message and its descriptors; empty bytes at end of file."""
-    data, fds, _flags, _addr = socket.recv_fds(sock, MAX_MESSAGE, MAX_FDS)
+    flags = socket.MSG_CMSG_CLOEXEC  # else those numbered high would get into the sandbox
+    data, fds, _flags, _addr = socket.recv_fds(sock, MAX_MESSAGE, MAX_FDS, flags)
     return data, list(fds)
+
+
+def children(pid: int) -> list[int]:
+    """Children of a process; empty when it is gone."""
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def kill(pid: int) -> None:
+    """Kill a process, if it is still there."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def sibling(name: str) -> ModuleType:
+    """A module beside this script, which runs without its package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def bind_into(root: str, path: str) -> None:
@@ -140,8 +170,9 @@ class Filesystem:
     """Makes the writable filesystem of one sandbox in the caller's own mount namespace.
 
     ``m`` is a tmpfs with the sandbox's byte and inode quota; below it ``upper`` and ``work`` of the
-    overlay, ``ws`` where the overlay is mounted, ``tmp``, ``shm`` and ``ctl`` (FIFOs and scripts of
-    the host, read-only inside). Extra toolchains are bound into this namespace's root skeleton.
+    overlay, ``ws`` where the overlay is mounted, ``tmp``, ``shm``. ``ctl`` (FIFOs and scripts of
+    the host, read-only inside) is a tmpfs of its own, so that a full disk can't silence the host.
+    Extra toolchains are bound into this namespace's root skeleton.
     """
 
     def __init__(self, config: dict[str, Any], order: dict[str, Any], fds: dict[str, int]) -> None:
@@ -181,18 +212,18 @@ class Filesystem:
             os.chmod(path, mode)
             if owned:
                 os.chown(path, uid, gid)
+        if not self.order.get("snapshot"):
+            mount("repodrome", f"{self.base}/ctl", "tmpfs", MS_NOSUID | MS_NODEV, CTL_OPTIONS)
         if "copy" in self.fds:
             self._copy(self.fds["copy"])
 
     def _copy(self, source: int) -> None:
         """Bring over what another sandbox or snapshot has written: its upper layer and /tmp."""
-        os.set_inheritable(source, True)
-        tree = [f"/proc/self/fd/{source}/upper", f"/proc/self/fd/{source}/tmp"]
-        command = ["cp", "-a", "--reflink=auto", *tree, f"{self.base}/"]
-        pid = os.posix_spawnp("cp", command, {"PATH": "/usr/bin:/bin"})
-        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) not in (0, 1):
-            raise OSError(errno.EIO, "copying a snapshot failed")
-        os.set_inheritable(source, False)
+        target = os.open(self.base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        copy = sibling("treecopy").TreeCopy(target)
+        for name in ("upper", "tmp"):
+            copy.copy(source, name)
+        os.close(target)
 
     def _toolchains(self) -> None:
         for path in self.order["toolchains"]:
@@ -235,19 +266,18 @@ class Blank:
         self.config, self.network = config, network
         self.name = f"{config['prefix']}-{number}"
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             mine.close()
-            self._child(theirs, parent)
+            self._child(theirs)
         theirs.close()
         self.sock = mine
 
-    def _child(self, sock: socket.socket, parent: int) -> NoReturn:
+    def _child(self, sock: socket.socket) -> NoReturn:
         code = 1
         try:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
+            if os.getppid() != 0:  # the spawner is outside of this pid namespace, or has ended
                 os._exit(1)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -255,6 +285,7 @@ class Blank:
                 os.makedirs(f"{directory}/{self.name}", exist_ok=True)
                 write_file(f"{directory}/{self.name}/cgroup.procs", "0")
             unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
+            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)  # bwrap looks itself up there
             socket.sethostname("sandbox")
             if not self.network:
                 unshare(CLONE_NEWNET)
@@ -281,7 +312,7 @@ class Blank:
                 check(libc.setns(fds["ns"], CLONE_NEWNS), "setns")
             else:
                 handles = Filesystem(self.config, order, fds).make()
-            answer = {"pid": os.getpid(), "cgroup": self.name}
+            answer = {"pid": order["pid"], "cgroup": self.name}
             send(reply, answer, handles)
             for handle in handles:
                 os.close(handle)
@@ -293,21 +324,21 @@ class Blank:
 
     def _become(self, order: dict[str, Any], fds: dict[str, int]) -> None:
         """Turn into bwrap, without privileges."""
-        for name, value in order.get("rlimits", {}).items():
-            kind = getattr(resource, name)
-            _soft, hard = resource.getrlimit(kind)
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(kind, (value, value))
         for target, name in ((0, "stdin"), (1, "stdout"), (2, "stderr"), (10, "seccomp")):
             if name in fds:
                 os.dup2(fds[name], target, inheritable=True)
-        os.closerange(11, 512)
+        os.closerange(11, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         for fd in range(3, 11):
             if not (fd == 10 and "seccomp" in fds):
                 try:
                     os.close(fd)
                 except OSError:
                     pass
+        for name, value in order.get("rlimits", {}).items():
+            kind = getattr(resource, name)
+            _soft, hard = resource.getrlimit(kind)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (value, value))
         os.chdir("/")
         os.umask(0o022)
         if not self.config["rootless"]:
@@ -335,7 +366,10 @@ class Spawner:
         self.sock = sock
         self.config: dict[str, Any] = {}
         self.blanks: list[Blank] = []
-        self.running: dict[int, tuple[str, socket.socket]] = {}
+        self.running: dict[int, tuple[str, socket.socket, int]] = {}
+        self.pids: dict[int, int] = {}
+        self.keeper = 0
+        self._keeping = -1
         self.tidy: list[str] = []
         self.count = 0
         self.wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -349,13 +383,16 @@ class Spawner:
         try:
             if self.config["rootless"]:
                 uid, gid = os.getuid(), os.getgid()
-                unshare(CLONE_NEWUSER | CLONE_NEWNS)
+                unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)
                 write_file("/proc/self/setgroups", "deny")
                 write_file("/proc/self/uid_map", f"0 {uid} 1")
                 write_file("/proc/self/gid_map", f"0 {gid} 1")
                 self.config["uid"] = self.config["gid"] = 0
             else:
-                unshare(CLONE_NEWNS)
+                unshare(CLONE_NEWNS | CLONE_NEWPID)
+            self._keep()
+            _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, MAX_NOFILE), hard))
             mount("none", "/", None, MS_REC | MS_SLAVE)
             stage = self.config["stage"]
             mount("repodrome", stage, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
@@ -365,6 +402,24 @@ class Spawner:
             send(self.sock, {"error": str(error)})
             sys.exit(1)
         send(self.sock, {"ready": os.getpid()})
+
+    def _keep(self) -> None:
+        """Start pid 1 of the namespace in which all sandboxes live: the kernel ends them with it.
+
+        It is beyond the agents' reach, while a sandbox's own init runs as the agent's user, who may
+        take it over and undo its parent-death signal.
+        """
+        read, self._keeping = os.pipe2(os.O_CLOEXEC)
+        self.keeper = os.fork()
+        if self.keeper == 0:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            os.dup2(read, 0)
+            os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            os.read(0, 1)  # ends with the spawner
+            os._exit(0)
+        os.close(read)
 
     def loop(self) -> None:
         poll = select.poll()
@@ -407,29 +462,43 @@ class Spawner:
         if "kill" in order:
             self._kill(order["kill"])
             return
-        reply = socket.socket(fileno=os.dup(fds[0]))
+        if not fds:  # no descriptor was left to receive them with; the host sees its socket end
+            return
+        reply = socket.socket(fileno=fds.pop(0))
+        blank = None
         try:
+            if len(fds) != len(order["fds"]) - 1:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             if order.get("network") or not self.blanks:
                 self.count += 1
                 blank = Blank(self.config, self.count, bool(order.get("network")))
             else:
                 blank = self.blanks.pop(0)
-            blank.sock.sendmsg(
-                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-            )
+            order["pid"] = blank.pid
+            send(blank.sock, order, (reply.fileno(), *fds))
             blank.sock.close()
-            self.running[blank.pid] = (blank.name, reply)
+            self.running[blank.pid] = (blank.name, reply, order["id"])
+            self.pids[order["id"]] = blank.pid
         except OSError as error:
+            if blank is not None:
+                blank.sock.close()
+                self.tidy.append(blank.name)
             send(reply, {"error": f"could not start a process: {error}"})
             reply.close()
         finally:
             for fd in fds:
                 os.close(fd)
 
-    def _kill(self, pid: int) -> None:
-        """Kill a bwrap of ours: its init dies with it, and with that the whole pid namespace."""
-        if pid in self.running:
-            os.kill(pid, signal.SIGKILL)
+    def _kill(self, number: int) -> None:
+        """End an order's processes.
+
+        It is bwrap's child that is killed, the init of the sandbox's pid namespace: then bwrap ends
+        by itself when all of that namespace is gone, and not before.
+        """
+        pid = self.pids.get(number)
+        if pid is not None:
+            for process in children(pid) or [pid]:
+                kill(process)
 
     def _reap(self) -> None:
         while True:
@@ -439,8 +508,11 @@ class Spawner:
                 return
             if pid == 0:
                 return
+            if pid == self.keeper:
+                raise SystemExit("repodrome spawner: pid 1 of the sandboxes' namespace ended")
             if pid in self.running:
-                name, reply = self.running.pop(pid)
+                name, reply, number = self.running.pop(pid)
+                del self.pids[number]
                 oom = self._oom_kills(name)
                 self.tidy.append(name)  # done when there is nothing else to do
                 code = os.waitstatus_to_exitcode(status)
@@ -468,6 +540,8 @@ class Spawner:
 
     def _tidy(self) -> None:
         """Remove the cgroups of what ended; the last processes may take a moment to go."""
+        for orphan in children(self.keeper):  # of a bwrap that was killed while it forked
+            kill(orphan)
         left = []
         for name in self.tidy:
             busy = False
@@ -484,11 +558,7 @@ class Spawner:
 
     def finish(self) -> None:
         """Kill what is left and wait for it, so that nothing outlives the host process."""
-        for pid in [*self.running, *(b.pid for b in self.blanks)]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill(self.keeper)
         for blank in self.blanks:
             self.tidy.append(blank.name)
         while True:
