@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -32,14 +32,15 @@ class Runtime:
     """
 
     def __init__(self) -> None:
-        from anyio.from_thread import start_blocking_portal
-
         self.pid = os.getpid()
-        self._stack = contextlib.ExitStack()
-        portal = self._stack.enter_context(start_blocking_portal("asyncio", name="repodrome-loop"))
-        self._thread_id: int = portal.call(threading.get_ident)
-        # Kept besides the portal: submitting to the loop costs one wake-up, a portal call two.
-        self.loop: asyncio.AbstractEventLoop = portal.call(asyncio.get_running_loop)
+        # A plain thread rather than anyio's portal: that is a generator, and in a forked child, where
+        # its thread doesn't exist, the generator's own clean-up would wait for it for ever.
+        started: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(
+            target=_serve, args=(started,), name="repodrome-loop", daemon=True
+        )
+        self._thread.start()
+        self.loop = started.result()
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closers: list[Callable[[], Awaitable[None]]] = []
         # The loop itself holds its tasks weakly.
@@ -51,23 +52,27 @@ class Runtime:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait for it; Ctrl-C cancels it and waits for its end.
+        """Run a coroutine on the loop and wait for it.
+
+        Ctrl-C cancels it and waits, 5 s at most, for its end: what it held is in a known state then.
 
         Raises:
             RuntimeError: called from the loop's own thread, where it would wait for itself.
         """
-        if threading.get_ident() == self._thread_id:
+        if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError(
                 "called from repodrome's own event loop; await the Episode there instead"
             )
-        future = self.submit(coroutine)
+        begun: list[asyncio.Task[Any]] = []
+        future = self.submit(_noted(coroutine, begun))
         try:
             return future.result()
         except KeyboardInterrupt:
             future.cancel()
-            with contextlib.suppress(CancelledError):
-                future.result(timeout=5.0)
+            # The future itself counts as done from here on; its task goes on until it has ended.
+            with contextlib.suppress(TimeoutError):
+                self.submit(_ended(begun, coroutine)).result(timeout=5.0)
             raise
 
     def finish(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -78,7 +83,7 @@ class Runtime:
         """
         if self.pid != os.getpid() or not self.loop.is_running():
             coroutine.close()
-        elif threading.get_ident() == self._thread_id:
+        elif threading.current_thread() is self._thread:
             self._started.add(task := self.loop.create_task(coroutine))
             task.add_done_callback(self._started.discard)
         else:
@@ -102,7 +107,32 @@ class Runtime:
             user.close()
         for closer in self._closers:
             self.run(_awaited(closer))
-        self._stack.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+
+def _serve(started: Future[asyncio.AbstractEventLoop]) -> None:
+    """The loop's thread, until somebody stops the loop."""
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        asyncio.set_event_loop(loop)
+        started.set_result(loop)
+        loop.run_forever()
+
+
+async def _noted(coroutine: Coroutine[Any, Any, T], begun: list[asyncio.Task[Any]]) -> T:
+    task = asyncio.current_task()
+    assert task is not None
+    begun.append(task)
+    return await coroutine
+
+
+async def _ended(begun: list[asyncio.Task[Any]], coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Wait for a cancelled task's end; one that was cancelled before it began needs no waiting."""
+    if begun:
+        await asyncio.wait(begun)
+    else:
+        coroutine.close()
 
 
 async def _awaited(closer: Callable[[], Awaitable[None]]) -> None:
@@ -111,6 +141,8 @@ async def _awaited(closer: Callable[[], Awaitable[None]]) -> None:
 
 _lock = threading.Lock()
 _current: Runtime | None = None
+_left_behind: list[Runtime] = []
+"""Of the process we were forked from: nothing of theirs may be finalised here."""
 _hooked = False
 
 
@@ -139,5 +171,7 @@ def _close_current() -> None:
 def _forget() -> None:
     """In a forked child: the thread that ran the loop doesn't exist there."""
     global _current, _lock
+    if _current is not None:
+        _left_behind.append(_current)
     _current = None
     _lock = threading.Lock()
