@@ -214,9 +214,9 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _kind(value: Any) -> str:
-    return {str: "text", list: "a list", dict: "an object", bool: "a boolean"}.get(
-        type(value), "null" if value is None else f"a {type(value).__name__}"
-    )
+    names = {str: "text", list: "a list", dict: "an object", bool: "a boolean"}
+    names |= {int: "a number", float: "a number", type(None): "null"}
+    return names.get(type(value), f"a {type(value).__name__}")
 
 
 def _shown(message: Any, raw: str | None) -> str:

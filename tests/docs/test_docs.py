@@ -1,0 +1,157 @@
+"""What README and docs say is so: their Python runs, their commands, tasks and keys exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+
+from repodrome.harness.cli.app import app
+from repodrome.tasks import model
+from repodrome.tasks.suites import all_task_ids, suite_names
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+TABLES: dict[str, type[BaseModel]] = {
+    "[metadata]": model.Metadata,
+    "[source]": model.Source,
+    "[[source.edits]]": model.SourceEdit,
+    "[environment]": model.EnvironmentSpec,
+    "[verifier]": model.VerifierSpec,
+    "[tools]": model.ToolsSpec,
+    "[[rewards]]": model.RewardSpec,
+    "[limits]": model.Limits,
+}
+
+
+def fences(page: Path) -> Iterator[tuple[str, str, str]]:
+    """The line before each fenced block, its language and its text."""
+    for found in re.finditer(
+        r"(?:^|\n)([^\n]*)\n```(\w*)\n(.*?)\n```(?=\n|$)", page.read_text(), re.DOTALL
+    ):
+        yield found[1], found[2], found[3]
+
+
+def runnable() -> list[tuple[str, str, str | None]]:
+    """Each Python block marked ``<!-- run -->``, with the output shown below it."""
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in re.finditer(
+            r"<!-- run -->\n```python\n(.*?)\n```\n(?:\n```text\n(.*?)\n```)?", text, re.DOTALL
+        ):
+            found.append((f"{page.name}:{len(found)}", match[1], match[2]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"), [r[1:] for r in runnable()], ids=[r[0] for r in runnable()]
+)
+def test_python_blocks_run_and_print_what_is_shown(code: str, shown: str | None) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    if shown is not None:
+        assert done.stdout.strip() == shown.strip()
+
+
+def commands() -> list[tuple[str, str]]:
+    """Each ``repodrome …`` line of a shell block, and each one in backticks."""
+    found = []
+    for page in PAGES:
+        for _, language, text in fences(page):
+            if language in ("sh", "console"):
+                for line in text.split("\n"):
+                    line = line.removeprefix("$ ") if language == "console" else line
+                    if line.startswith("repodrome "):
+                        found.append((page.name, line))
+        prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        found += [(page.name, line) for line in re.findall(r"`(repodrome [^`\n]+)`", prose)]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_commands_parse(page: str, line: str) -> None:
+    words = shlex.split(line)[1:]
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        assert words, f"{page}: {line} names no command"
+        name = words.pop(0)
+        assert name in command.commands, f"{page}: no command {name!r} in {line!r}"
+        command = command.commands[name]
+    if words:  # a mere mention brings no arguments
+        command.make_context(command.name, words)
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs/cli.md").read_text()
+
+    def walk(command: Any, path: str) -> None:
+        if hasattr(command, "commands"):
+            for name, inner in command.commands.items():
+                walk(inner, f"{path} {name}".strip())
+            return
+        assert path.split()[-1] in text
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("--") and option != "--help":
+                    assert option in text, f"docs/cli.md says nothing of {path} {option}"
+
+    walk(typer.main.get_command(app), "")
+
+
+def test_task_ids_exist() -> None:
+    known = set(all_task_ids())
+    suites = "|".join(suite_names())
+    for page in PAGES:
+        named = re.findall(rf"\b((?:{suites})/[a-z0-9][a-z0-9-]+)\b", page.read_text())
+        assert set(named) <= known, page.name
+
+
+def documented(section: str) -> set[str]:
+    text = (ROOT / "docs/tasks.md").read_text()
+    part = re.split(r"\n## ", text.split(f"\n## {section}\n", 1)[1])[0]
+    return set(re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE))
+
+
+@pytest.mark.parametrize("section", TABLES)
+def test_task_toml_keys(section: str) -> None:
+    assert documented(section) == set(TABLES[section].model_fields)
+
+
+def test_the_sections_are_all_of_a_task() -> None:
+    ours = {"id", "instruction", "folder", "ignored_keys"}
+    sections = {name.strip("[]") for name in TABLES} - {"source.edits"}
+    assert sections == set(model.Task.model_fields) - ours
+
+
+def test_defaults_are_as_shown() -> None:
+    import tomllib
+
+    text = (ROOT / "docs/tasks.md").read_text()
+    for section, table in TABLES.items():
+        part = re.split(r"\n## ", text.split(f"\n## {section}\n", 1)[1])[0]
+        for key, shown in re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", part, re.MULTILINE):
+            default = table.model_fields[key].default
+            value = tomllib.loads(f"x = {shown}")["x"] if not shown.startswith("/") else shown
+            if default in ((), "") and isinstance(value, list):
+                value = tuple(value)
+            if key not in ("run_in",):
+                assert value == default, f"{section} {key}"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
