@@ -7,6 +7,7 @@
 #
 # REPODROME_PYTHON names the interpreter to build .venv with; default: the newest one at hand.
 
+unset CDPATH PYTHONHOME PYTHONPATH
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 PY="$ROOT/.venv/bin/python"
 
@@ -28,25 +29,27 @@ _apt() {  # _apt PACKAGE...: install as root on Debian and its kin; fails where 
 }
 
 _how_to_install() {
-    if command -v apt-get >/dev/null; then echo "sudo apt-get install -y $*"
-    elif command -v dnf >/dev/null; then echo "sudo dnf install -y $*"
-    elif command -v pacman >/dev/null; then echo "sudo pacman -S $*"
+    local sudo="sudo "
+    [ "$(id -u)" = 0 ] && sudo=""
+    if command -v apt-get >/dev/null; then echo "${sudo}apt-get install -y $*"
+    elif command -v dnf >/dev/null; then echo "${sudo}dnf install -y $*"
+    elif command -v pacman >/dev/null; then echo "${sudo}pacman -S $*"
     else echo "install $* with your system's package manager"; fi
 }
 
-setup_programs() {
-    local missing=()
+setup_programs() {  # all that is missing is installed, or named, at once
+    local missing=() ripgrep=""
     command -v git >/dev/null || missing+=(git)
     command -v bwrap >/dev/null || missing+=(bubblewrap)
+    _python_ok "$PY" || missing+=($(_missing_python))
+    command -v rg >/dev/null || [ -e "$ROOT/.venv/.no-ripgrep" ] || ripgrep=ripgrep
     if [ ${#missing[@]} -gt 0 ]; then
-        _apt "${missing[@]}" \
-            || die "missing: ${missing[*]}. Run this, then start again: $(_how_to_install "${missing[@]}")"
+        _apt "${missing[@]}" $ripgrep || _apt "${missing[@]}" || die "missing: ${missing[*]}." \
+            "Run this, then start again: $(_how_to_install "${missing[@]}" $ripgrep)"
     fi
-    if ! command -v rg >/dev/null && [ ! -e "$ROOT/.venv/.no-ripgrep" ]; then
-        _apt ripgrep || {
-            say "ripgrep is missing, so the grep tool will be slower. To mend: $(_how_to_install ripgrep)"
-            mkdir -p "$ROOT/.venv" && touch "$ROOT/.venv/.no-ripgrep"
-        }
+    if [ -n "$ripgrep" ] && ! command -v rg >/dev/null && ! _apt ripgrep; then
+        say "ripgrep is missing, so the grep tool will be slower. To mend: $(_how_to_install ripgrep)"
+        mkdir -p "$ROOT/.venv" && touch "$ROOT/.venv/.no-ripgrep"
     fi
 }
 
@@ -64,30 +67,36 @@ _candidates() {
         type -aP "$name" 2>/dev/null || true
     done
     for path in /usr/bin/python3 /usr/local/bin/python3 \
-        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python \
-        "$HOME"/.local/share/uv/python/cpython-3.*/bin/python3; do
+        "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.*/bin/python \
+        "${HOME:-}"/.local/share/uv/python/cpython-3.*/bin/python3; do
         [ -x "$path" ] && echo "$path"
     done
     return 0
 }
 
-_pick_python() {
+_pick_python() {  # the first that is complete; else the first that is new enough, and 1
     local candidate bare=""
     while read -r candidate; do
         if _python_full "$candidate"; then echo "$candidate"; return 0; fi
         if [ -z "$bare" ] && _python_ok "$candidate"; then bare="$candidate"; fi
     done < <(_candidates)
-    if [ -n "$bare" ]; then
-        local version
-        version="$("$bare" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
-        if _apt "python$version-venv" || _apt python3-venv; then
-            if _python_full "$bare"; then echo "$bare"; return 0; fi
-        fi
-        die "$bare has no venv module. Run: $(_how_to_install "python$version-venv")"
-    fi
-    if [ -z "${REPODROME_PYTHON:-}" ] && _apt python3 python3-venv && _python_full /usr/bin/python3; then
-        echo /usr/bin/python3; return 0
-    fi
+    echo "$bare"
+    return 1
+}
+
+_missing_python() {  # packages without which no virtual environment can be made
+    local bare
+    bare="$(_pick_python)" && return 0
+    case "$bare" in
+        /usr/bin/*) "$bare" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])' ;;
+        *) [ -n "${REPODROME_PYTHON:-}" ] || echo python3 python3-venv ;;
+    esac
+}
+
+_base_python() {
+    local found
+    found="$(_pick_python)" && { echo "$found"; return 0; }
+    [ -n "$found" ] && die "$found has no venv module; name another: REPODROME_PYTHON=/path/to/python3 $0"
     die "no Python 3.11 or newer found${REPODROME_PYTHON:+ at $REPODROME_PYTHON}." \
         "Install one, or name it: REPODROME_PYTHON=/path/to/python3.12 $0"
 }
@@ -109,6 +118,7 @@ _venv_usable() {  # it runs, has pip, and was not copied here from elsewhere
 setup_venv() {  # setup_venv EXTRA
     local extra="$1"
     _fresh "$extra" && return 0
+    case "$ROOT" in *:*) die "Python makes no virtual environment below a path with a colon; move $ROOT" ;; esac
     # Everything of the extra "seccomp" is in "dev" too.
     [ "$extra" = seccomp ] && _fresh dev && return 0
     exec 9<"$ROOT/pyproject.toml"  # a lock that `venv --clear` can't take away
@@ -116,12 +126,13 @@ setup_venv() {  # setup_venv EXTRA
     if ! _fresh "$extra"; then
         if ! _venv_usable; then
             local base
-            base="$(_pick_python)" || exit 1
+            base="$(_base_python)" || exit 1
             say "making .venv with $base"
             "$base" -m venv --clear "$ROOT/.venv" || die "could not make $ROOT/.venv"
         fi
         say "installing repodrome[$extra] into .venv (once; later runs skip this)"
-        "$PY" -m pip install --disable-pip-version-check --progress-bar off \
+        env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 \
+            "$PY" -m pip install --disable-pip-version-check --progress-bar off \
             -e "$ROOT[$extra]" >&2 || die "pip could not install repodrome[$extra]; see above"
         _stamp_of "$extra" >"$ROOT/.venv/.stamp-$extra"
     fi
