@@ -21,7 +21,7 @@ _TASK_TOML = Template("""\
 name = $name
 
 [metadata]
-category = "bug-fix"        # for statistics; any further key is kept
+category = "bug"            # for statistics; any further key is kept
 difficulty = "easy"
 tags = []
 
