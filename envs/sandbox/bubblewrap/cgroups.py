@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,30 @@ class Cgroups:
                 Path(directory, name, "cgroup.kill").write_text("1")
                 return True
         return False
+
+    def sweep(self, prefix: str) -> None:
+        """Remove the cgroups whose names begin with ``prefix``, and what still runs in them.
+
+        Blocks while what was killed goes, half a second at most.
+        """
+        for _ in range(50):
+            swept = [self._swept(d, prefix) for d in {*self.directories.values()}]
+            if not any(swept):
+                return
+            time.sleep(0.01)
+
+    def _swept(self, directory: str, prefix: str) -> bool:
+        """One pass over one hierarchy; whether something is left."""
+        left = False
+        with suppress(OSError):
+            for name in os.listdir(directory):
+                if name.startswith(prefix):
+                    self.kill(name)
+                    try:
+                        os.rmdir(os.path.join(directory, name))
+                    except OSError:
+                        left = True
+        return left
 
 
 def detect() -> Cgroups:

@@ -177,6 +177,7 @@ class Spawner:
         )
         theirs.close()
         self._sock = mine
+        self._prefix = f"{Owner.current()}-{self._process.pid}"
         uid, gid = sandbox_owner()
         config = {
             "rootless": self.rootless,
@@ -184,7 +185,7 @@ class Spawner:
             "gid": gid,
             "stage": self.stage,
             "cgroups": cgroups.directories,
-            "prefix": f"{Owner.current()}-{self._process.pid}",
+            "prefix": self._prefix,
             "warm": WARM_BLANKS,
             **skeleton(),
         }
@@ -245,6 +246,8 @@ class Spawner:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # Nothing is left of one that ended by itself; one that was killed could not tidy up.
+        self.cgroups.sweep(f"{self._prefix}-")
         shutil.rmtree(self.stage, ignore_errors=True)
 
     def abandon(self) -> None:

@@ -45,6 +45,7 @@ PR_SET_PDEATHSIG = 1
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 MAX_FDS = 16
 QUIET_MS = 20
+MAX_UNTIDY = 200
 MAX_MESSAGE = 1 << 18
 MAX_NOFILE = 1 << 16
 CTL_OPTIONS = "mode=0755,size=256m,nr_inodes=16384"
@@ -428,6 +429,9 @@ class Spawner:
         while True:
             # Attaching to a cgroup, making and removing one hold kernel locks for milliseconds that
             # starts and ends elsewhere wait for. So that waits for a quiet moment, while it can.
+            # Never-ending load has no quiet moment, so that there is a bound.
+            if len(self.tidy) >= MAX_UNTIDY:
+                self._tidy()
             wanted = len(self.blanks) < self.config["warm"]
             pause = 0 if not self.blanks else QUIET_MS if wanted or self.tidy else None
             ready = poll.poll(pause)
