@@ -19,16 +19,27 @@ from typing import Any, NoReturn
 from repodrome.envs.trajectory import AssistantTurn, ToolCall
 
 MAX_ACTION_CHARS = 4 << 20
-"""Longest turn that is read, in characters; a longer one is malformed."""
+"""Longest turn that is read, in characters of text and arguments; a longer one is malformed."""
 
 MAX_CALLS_READ = 256
 """Most calls of one turn that are read; a turn with more is malformed."""
+
+_CALLS_ELSEWHERE = ("function_call", "tool_call", "function", "arguments", "calls")
+"""Keys under which a call may stand by mistake: to take such a turn for a final message would end
+the episode. ``function_call`` is the old form of chat completions."""
 
 FORM = '{"content": "…", "tool_calls": [{"name": "…", "arguments": {…}}]}'
 
 
 class _Unreadable(ValueError):
     """Why an action can't be read, for the agent."""
+
+
+class _TooLong(_Unreadable):
+    """It is too long; little of it is kept."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the turn has {size} characters; at most {MAX_ACTION_CHARS} are read")
 
 
 def parse_turn(action: AssistantTurn | Mapping[str, Any] | str, *, turn: int = 0) -> AssistantTurn:
@@ -42,7 +53,7 @@ def parse_turn(action: AssistantTurn | Mapping[str, Any] | str, *, turn: int = 0
         TypeError: ``action`` is of a type that no agent can have produced (the caller's mistake).
     """
     if isinstance(action, AssistantTurn):
-        return _checked(action)
+        return _checked(action, turn)
     if isinstance(action, str):
         return _from_text(action, turn)
     if isinstance(action, Mapping):
@@ -52,27 +63,31 @@ def parse_turn(action: AssistantTurn | Mapping[str, Any] | str, *, turn: int = 0
     )
 
 
-def _checked(turn: AssistantTurn) -> AssistantTurn:
+def _checked(given: AssistantTurn, turn: int) -> AssistantTurn:
     """A turn made by the caller from what a model said may still hold what can't be stored."""
     try:
-        turn.content.encode()
-        for call in turn.tool_calls:
-            json.dumps([call.name, call.arguments], ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        problem = "it holds a lone surrogate, which is not text"
-    except (TypeError, ValueError, RecursionError):
-        problem = "the arguments of a call are not JSON"
-    else:
-        return turn
-    return AssistantTurn(content=_clean(turn.content), malformed=problem)
+        if len(given.tool_calls) > MAX_CALLS_READ:
+            raise _Unreadable(_too_many(len(given.tool_calls)))
+        _check_encodable(given.content, "'content'")
+        size = len(given.content)
+        taken: set[str] = set()
+        calls = []
+        for place, call in enumerate(given.tool_calls):
+            _check_encodable(call.name, f"tool_calls[{place}].name")
+            size += len(_as_json(call.arguments, f"tool_calls[{place}].arguments"))
+            identity = _call_id(call.id, turn, place, taken)
+            calls.append(call if identity == call.id else call.model_copy(update={"id": identity}))
+        if size > MAX_ACTION_CHARS:
+            raise _TooLong(size)
+    except _Unreadable as error:
+        return AssistantTurn(content=_clean(given.content[:1000]), malformed=str(error))
+    return given.model_copy(update={"tool_calls": tuple(calls)})
 
 
 def _from_text(text: str, turn: int) -> AssistantTurn:
     if len(text) > MAX_ACTION_CHARS:
-        return AssistantTurn(
-            content=_clean(text[:1000]),
-            malformed=f"the turn has {len(text)} characters; at most {MAX_ACTION_CHARS} are read",
-        )
+        return AssistantTurn(content=_clean(text[:1000]), malformed=str(_TooLong(len(text))))
+    text = text.removeprefix("\ufeff")
     if not text.lstrip().startswith("{"):
         return _guarded({"content": text}, turn, raw=text)
     try:
@@ -92,7 +107,10 @@ def _guarded(message: Mapping[str, Any], turn: int, *, raw: str | None) -> Assis
     try:
         return _from_mapping(message, turn)
     except _Unreadable as error:
-        return AssistantTurn(content=_clean(_shown(message, raw)), malformed=str(error))
+        shown = _shown(message, raw)
+        if isinstance(error, _TooLong):
+            shown = shown[:1000]
+        return AssistantTurn(content=_clean(shown), malformed=str(error))
 
 
 def _from_mapping(message: Mapping[str, Any], turn: int) -> AssistantTurn:
@@ -104,6 +122,9 @@ def _from_mapping(message: Mapping[str, Any], turn: int) -> AssistantTurn:
     role = message.get("role", "assistant")
     if role != "assistant":
         raise _Unreadable(f"'role' is {str(role)[:40]!r}; a turn's role is 'assistant'")
+    for key in _CALLS_ELSEWHERE:
+        if message.get(key) is not None:
+            raise _Unreadable(f"{key!r} is not read; calls go into 'tool_calls': send {FORM}")
     content = _content(message.get("content"))
     raw_calls = message.get("tool_calls")
     if raw_calls is None:
@@ -111,14 +132,22 @@ def _from_mapping(message: Mapping[str, Any], turn: int) -> AssistantTurn:
     if not isinstance(raw_calls, list | tuple):
         raise _Unreadable(f"'tool_calls' is {_kind(raw_calls)}, not a list; send {FORM}")
     if len(raw_calls) > MAX_CALLS_READ:
-        raise _Unreadable(f"{len(raw_calls)} calls in one turn; at most {MAX_CALLS_READ} are read")
+        raise _Unreadable(_too_many(len(raw_calls)))
     if not raw_calls and not content.strip():
         raise _Unreadable(
             "the turn says nothing and calls nothing; call a tool, or send text to finish"
         )
     taken: set[str] = set()
-    calls = tuple(_call(raw, turn, place, taken) for place, raw in enumerate(raw_calls))
-    return AssistantTurn(content=content, tool_calls=calls, usage=_usage(message.get("usage")))
+    calls, size = [], len(content)
+    for place, raw in enumerate(raw_calls):
+        call, length = _call(raw, turn, place, taken)
+        calls.append(call)
+        size += length
+    if size > MAX_ACTION_CHARS:
+        raise _TooLong(size)
+    return AssistantTurn(
+        content=content, tool_calls=tuple(calls), usage=_usage(message.get("usage"))
+    )
 
 
 def _content(value: Any) -> str:
@@ -137,7 +166,8 @@ def _content(value: Any) -> str:
     return value
 
 
-def _call(raw: Any, turn: int, place: int, taken: set[str]) -> ToolCall:
+def _call(raw: Any, turn: int, place: int, taken: set[str]) -> tuple[ToolCall, int]:
+    """The call, and how long its arguments are."""
     where = f"tool_calls[{place}]"
     if not isinstance(raw, Mapping):
         raise _Unreadable(f"{where} is {_kind(raw)}, not an object; send {FORM}")
@@ -148,36 +178,41 @@ def _call(raw: Any, turn: int, place: int, taken: set[str]) -> ToolCall:
     if not isinstance(name, str) or not name:
         raise _Unreadable(f"{where} has no 'name'; send {FORM}")
     _check_encodable(name, f"{where}.name")
-    return ToolCall(
-        id=_call_id(raw.get("id"), turn, place, taken),
-        name=name[:200],
-        arguments=_arguments(function.get("arguments"), where),
-    )
+    arguments, length = _arguments(function.get("arguments"), f"{where}.arguments")
+    identity = _call_id(raw.get("id"), turn, place, taken)
+    return ToolCall(id=identity, name=name[:200], arguments=arguments), length
 
 
-def _arguments(value: Any, where: str) -> dict[str, Any] | str:
+def _arguments(value: Any, where: str) -> tuple[dict[str, Any] | str, int]:
     """A JSON object, or the raw text for the toolbox to complain about as an error of the call."""
     if value is None or value == "":
-        return {}
+        return {}, 0
     if isinstance(value, str):
-        _check_encodable(value, f"{where}.arguments")
+        _check_encodable(value, where)
         try:
             parsed = json.loads(value, parse_constant=_no_constant)
         except (ValueError, RecursionError):
-            return value
+            return value, len(value)
         if not isinstance(parsed, dict):
-            return value
+            return value, len(value)
         value = parsed
     if not isinstance(value, Mapping):
-        raise _Unreadable(f"{where}.arguments is {_kind(value)}, not an object; send {FORM}")
-    # One pass shows that it is JSON all the way down and that every string can be stored as UTF-8.
+        raise _Unreadable(f"{where} is {_kind(value)}, not an object; send {FORM}")
+    text = _as_json(value, where)
+    # Read back: a copy that is the caller's no more, and whose keys are text all the way down.
+    return json.loads(text), len(text)
+
+
+def _as_json(value: Any, where: str) -> str:
+    """As JSON text, which shows that it is JSON all the way down and can be stored as UTF-8."""
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
     except UnicodeEncodeError:
-        raise _Unreadable(f"{where}.arguments holds a lone surrogate, which is not text") from None
+        raise _Unreadable(f"{where} holds a lone surrogate, which is not text") from None
     except (TypeError, ValueError, RecursionError):
-        raise _Unreadable(f"{where}.arguments is not JSON") from None
-    return dict(value)
+        raise _Unreadable(f"{where} is not JSON") from None
+    return text
 
 
 def _call_id(given: Any, turn: int, place: int, taken: set[str]) -> str:
@@ -196,9 +231,9 @@ def _usage(value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping):
         return {}
     return {
-        str(key): count
+        _clean(key): count
         for key, count in value.items()
-        if isinstance(count, int) and not isinstance(count, bool)
+        if isinstance(key, str) and type(count) is int and 0 <= count < 1 << 53
     }
 
 
@@ -211,6 +246,10 @@ def _check_encodable(text: str, what: str) -> None:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _too_many(count: int) -> str:
+    return f"{count} calls in one turn; at most {MAX_CALLS_READ} are read"
 
 
 def _kind(value: Any) -> str:

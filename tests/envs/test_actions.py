@@ -62,6 +62,13 @@ def test_arguments_that_are_no_object_stay_text_for_the_toolbox(arguments: str) 
         ('{"tool_calls": [{"name": "glob", "arguments": {"a": "\\ud800"}}]}', "surrogate"),
         ("\ud800", "surrogate"),
         ("x" * (MAX_ACTION_CHARS + 1), "characters"),
+        ({"content": "x" * (MAX_ACTION_CHARS + 1)}, "characters"),
+        ({"tool_calls": [{"name": "a", "arguments": {"b": "x" * MAX_ACTION_CHARS}}]}, "characters"),
+        ({"content": "look", "function_call": {"name": "glob", "arguments": "{}"}}, "tool_calls"),
+        ({"content": "look", "tool_call": CALL}, "tool_calls"),
+        ({"role": "tool", "content": "x", "tool_call_id": "a"}, "role"),
+        (AssistantTurn(content="x" * (MAX_ACTION_CHARS + 1)), "characters"),
+        (AssistantTurn(tool_calls=(ToolCall(id="a", name="b", arguments={}),) * 300), "300 calls"),
         (AssistantTurn(content="\ud800"), "surrogate"),
         (AssistantTurn(tool_calls=(ToolCall(id="a", name="\ud800", arguments={}),)), "surrogate"),
     ],
@@ -71,6 +78,28 @@ def test_what_cannot_be_read_is_malformed_and_storable(action: Any, says: str) -
     assert says in read.malformed
     assert not read.tool_calls
     read.model_dump_json().encode()
+
+
+def test_arguments_are_a_copy_whose_keys_are_text() -> None:
+    arguments: dict[Any, Any] = {1: {2: [3]}}
+    read = parse_turn({"tool_calls": [{"name": "a", "arguments": arguments}]})
+    arguments[1][2].append(4)
+    assert read.tool_calls[0].arguments == {"1": {"2": [3]}}
+
+
+def test_ids_of_turns_made_by_callers_are_usable_and_distinct() -> None:
+    odd = ToolCall.model_construct(id="\ud800", name="glob", arguments={})
+    same = ToolCall(id="a", name="glob", arguments={})
+    read = parse_turn(AssistantTurn.model_construct(tool_calls=(odd, same, same)), turn=3)
+    assert [call.id for call in read.tool_calls] == ["call_3_0", "a", "a_2"]
+
+
+def test_what_models_put_around_it() -> None:
+    assert parse_turn('\ufeff{"content": "hi"}').content == "hi"
+    message = {"role": "assistant", "content": "hi", "refusal": None, "function_call": None}
+    assert not parse_turn(message).malformed
+    usage = {"a": 3, "b": -1, "c": True, "d": 10**400, "\ud800": 1, 5: 5, "e": {"f": 1}}
+    assert parse_turn({"content": "hi", "usage": usage}).usage == {"a": 3, "?": 1}
 
 
 def test_content_parts_are_joined() -> None:
