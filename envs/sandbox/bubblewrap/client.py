@@ -48,12 +48,18 @@ END_SECONDS = 15.0
 @cache
 def privileged() -> bool:
     """Whether we may mount: root with CAP_SYS_ADMIN (root in a container often lacks it)."""
-    if os.getuid() != 0:
+    if os.getuid() != 0 or not _mapped(SANDBOX_UID):
         return False
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
     return False
+
+
+def _mapped(uid: int) -> bool:
+    """Whether files can belong to this uid: the root of a user namespace may be its only one."""
+    spans = (line.split() for line in Path("/proc/self/uid_map").read_text().splitlines())
+    return any(int(first) <= uid < int(first) + int(count) for first, _, count in spans)
 
 
 def sandbox_owner() -> tuple[int, int]:

@@ -90,7 +90,8 @@ def skeleton() -> dict[str, Any]:
             "/etc/resolv.conf": "",
             **etc,
         },
-        "links": {**links, "/var/tmp": "/tmp", "/etc/mtab": "/proc/mounts"},
+        # Relative: the spawner binds through it, and must not end up in the host's own /tmp.
+        "links": {**links, "/var/tmp": "../tmp", "/etc/mtab": "/proc/mounts"},
         # Copied, not bound: every mount below the root costs each sandbox some 50 µs.
         "copies": [f"/etc/{name}" for name in _ETC_TREES if Path("/etc", name).is_dir()],
         "binds": binds,
@@ -146,7 +147,8 @@ def command_line(
         *("--chdir", cwd, "--clearenv"),
     ]
     for path in spec.toolchains:
-        if path.startswith(("/tmp/", "/dev/shm/")):  # else covered by the sandbox's own
+        # What lies elsewhere is in the shared root; these directories are the sandbox's own.
+        if path.startswith(("/tmp/", "/var/tmp/", "/dev/shm/")):
             line += ["--ro-bind", f"{stage}/root{path}", path]
     if spec.network == "full":
         line += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]

@@ -20,6 +20,7 @@ from repodrome.envs.sandbox.bubblewrap.place import Place
 from repodrome.envs.sandbox.bubblewrap.program import Program
 from repodrome.envs.sandbox.bubblewrap.shell import Shell
 from repodrome.envs.sandbox.bubblewrap.streams import close_all
+from repodrome.envs.sandbox.bubblewrap.treecopy import TreeCopy
 from repodrome.errors import SandboxError, WorkspaceError
 from repodrome.tools.workspace import CommandResult, FileInfo
 
@@ -425,8 +426,17 @@ class BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         if self._persist is None:
             raise SandboxError("only a sandbox started with persist=… can be committed")
-        await self.close()
-        (self._persist / "upper").rename(target)
+        upper = self._persist / "upper"
+        try:
+            if not upper.is_dir():  # its filesystem can't hold one: it is in the tmpfs
+                async with self._reviving:
+                    await self._end_live()
+                if self._files is None or self._closed:
+                    raise SandboxError("the sandbox is closed")
+                await anyio.to_thread.run_sync(_copy_upper, self._files.base, self._persist)
+        finally:
+            await self.close()
+        upper.rename(target)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -454,3 +464,22 @@ class BubblewrapSandbox:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+
+def _copy_upper(base: int, to: Path) -> None:
+    """Copy the upper layer to a filesystem that can't hold one while it is mounted.
+
+    Raises:
+        SandboxError: nor can it hold the marks of deleted files.
+    """
+    fd = os.open(to, _DIRECTORY)
+    try:
+        TreeCopy(fd).copy(base, "upper")
+    except PermissionError as error:
+        raise SandboxError(
+            f"set-up deleted files of the pristine tree, and the filesystem of {to} can't keep "
+            f"the marks of that ({error.strerror}). Fix: set REPODROME_CACHE to a directory on a "
+            "disk, a volume or a tmpfs, not on a container's own root"
+        ) from error
+    finally:
+        os.close(fd)

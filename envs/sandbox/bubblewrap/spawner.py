@@ -50,6 +50,11 @@ MAX_MESSAGE = 1 << 18
 MAX_NOFILE = 1 << 16
 CTL_OPTIONS = "mode=0755,size=256m,nr_inodes=16384"
 
+REFUSED = (
+    "(the kernel takes no overlay over {}, which may itself lie on overlays: set REPODROME_CACHE "
+    "to a directory on a disk, a volume or a tmpfs)"
+)
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -233,25 +238,43 @@ class Filesystem:
                 mask(f"{self.config['stage']}/root", packages)
 
     def _overlay(self) -> None:
-        # Descriptors instead of paths: no escaping of ':' and ',', and short option strings.
         layers = [os.open(p, os.O_PATH | os.O_DIRECTORY) for p in reversed(self.order["layers"])]
-        upper, work = f"{self.base}/upper", f"{self.base}/work"
-        persist = self.order.get("persist")
-        if persist:
-            upper, work = f"{persist}/upper", f"{persist}/work"
-            for path in (upper, work):
-                os.makedirs(path, exist_ok=True)
+        places = [self.order["persist"]] if self.order.get("persist") else []
+        for place in (*places, self.base):
+            try:
+                self._mount_overlay(layers, place)
+                break
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                if place == self.base:
+                    hint = REFUSED.format(self.order["layers"][0])
+                    raise OSError(error.errno, f"{error.strerror} {hint}") from None
+                # Some filesystems can't hold an upper layer, above all another overlay, as which
+                # containers have their root: it is built in memory, and Sandbox.commit copies it.
+                for name in ("upper", "work"):
+                    shutil.rmtree(f"{place}/{name}")
+        for fd in layers:
+            os.close(fd)
+
+    def _mount_overlay(self, layers: list[int], place: str) -> None:
+        upper, work = f"{place}/upper", f"{place}/work"
+        for path in (upper, work):
+            os.makedirs(path, exist_ok=True)
         for name in ("workspace", "env", "home"):
             if not any(os.path.isdir(f"/proc/self/fd/{fd}/{name}") for fd in layers):
                 os.makedirs(f"{upper}/{name}", exist_ok=True)
                 os.chown(f"{upper}/{name}", self.config["uid"], self.config["gid"])
+        # Descriptors instead of paths: no escaping of ':' and ',', and short option strings.
         lower = ":".join(f"/proc/self/fd/{fd}" for fd in layers)
         own = "userxattr" if self.config["rootless"] else "redirect_dir=on"
         up, wk = (os.open(p, os.O_PATH | os.O_DIRECTORY) for p in (upper, work))
         options = f"lowerdir={lower},upperdir=/proc/self/fd/{up},workdir=/proc/self/fd/{wk},{own}"
-        mount("repodrome", f"{self.base}/ws", "overlay", MS_NOSUID | MS_NODEV, options)
-        for fd in (*layers, up, wk):
-            os.close(fd)
+        try:
+            mount("repodrome", f"{self.base}/ws", "overlay", MS_NOSUID | MS_NODEV, options)
+        finally:
+            os.close(up)
+            os.close(wk)
 
 
 class Blank:
