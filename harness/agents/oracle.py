@@ -115,8 +115,8 @@ def solution_calls(task: Task, materialised: Materialised) -> list[_Call]:
     calls = file_calls(_files(answer, materialised.workspace), task)
     if not calls:
         raise UsageError(
-            f"task {task.id} has no solution; add solution/solve.sh, solution/solution.patch or "
-            f"solution/workspace/ to {task.folder}"
+            f"task {task.id} has no solution; derive its workspace with [[source.edits]], or add "
+            f"solution/solve.sh, solution/solution.patch or solution/workspace/ to {task.folder}"
         )
     return calls
 

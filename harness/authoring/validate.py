@@ -82,7 +82,8 @@ async def validate(
     except InfraError as failure:
         infra_error = str(failure)
     except UsageError as failure:  # of the task: the source doesn't fit, there is no solution
-        run.findings.append(error("task", str(failure), ""))
+        problem, _, fix = str(failure).partition("; ")  # errors name their fix last
+        run.findings.append(error("task", problem, fix or "mend what it names in the task folder"))
     valid = not any(finding.level == "error" for finding in run.findings)
     return Validation(
         task=task.id,
