@@ -45,6 +45,7 @@ FORMAT = 1
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOG_LINES = 40
+_LITTLE_SPACE = 64 << 20
 
 Progress = Callable[[str], None]
 
@@ -247,12 +248,14 @@ class _Builder:
         sandbox = await self._backend.start(spec, live=False, persist=staged)
         try:
             for argv in commands:
-                await self._run(sandbox, argv, what, deadline)
+                await self._run(sandbox, argv, what, deadline, staged)
             await sandbox.commit(staged / "layer")
         finally:
             await sandbox.close()
 
-    async def _run(self, sandbox: Sandbox, argv: Sequence[str], what: str, deadline: float) -> None:
+    async def _run(
+        self, sandbox: Sandbox, argv: Sequence[str], what: str, deadline: float, staged: Path
+    ) -> None:
         left = deadline - time.monotonic()
         result = await sandbox.run(
             argv, cwd=sandbox.root, timeout=max(1.0, left), max_output=1 << 20
@@ -273,6 +276,13 @@ class _Builder:
                 f"exit status {result.exit_code}; check [environment] in task.toml, and that pip "
                 "works on this machine with your settings"
             )
+            free = shutil.disk_usage(staged).free
+            if free < _LITTLE_SPACE:
+                end = (
+                    f"exit status {result.exit_code}; the disk of the cache {self._store.root} has "
+                    f"only {free >> 20} MB left: run 'repodrome clean', or set REPODROME_CACHE to "
+                    "a directory with more"
+                )
         raise SetupError(f"could not {what} of task {self._task.id}: {end}", log_tail=tail)
 
 

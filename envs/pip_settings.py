@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from repodrome.tasks.home import home
+
 # What a proxied or intercepted network needs besides pip's own settings.
 _NETWORK = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
@@ -70,11 +72,11 @@ def _config_files() -> list[Path]:
     named = os.environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return []
-    home = Path.home()
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    user = home()
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or user / ".config")
     system = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
     files = [Path(part) / "pip" / "pip.conf" for part in reversed(system.split(":")) if part]
-    files += [Path("/etc/pip.conf"), home / ".pip" / "pip.conf", config_home / "pip" / "pip.conf"]
+    files += [Path("/etc/pip.conf"), user / ".pip" / "pip.conf", config_home / "pip" / "pip.conf"]
     files.append(Path(sys.prefix) / "pip.conf")
     if named:
         files.append(Path(named))
@@ -103,7 +105,7 @@ def _from_file(file: Path) -> dict[str, str]:
 def _local_paths(value: str) -> list[str]:
     """The existing host paths in a setting's value, none of them holding the user's home."""
     paths = []
-    home = Path.home().resolve()
+    user = home().resolve()
     for word in dict.fromkeys([value, *value.split()]):
         is_url = word.startswith("file:")
         path = Path(unquote(urlsplit(word).path) if is_url else word)
@@ -111,7 +113,7 @@ def _local_paths(value: str) -> list[str]:
             continue
         # The pages of a local index point beside it: …/simple/<name>/ to ../../files/.
         for candidate in (path.parent, path) if is_url and path.is_dir() else (path,):
-            if not home.is_relative_to(candidate.resolve()):
+            if not user.is_relative_to(candidate.resolve()):
                 paths.append(str(candidate))
                 break
     return paths

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repodrome.errors import SetupError, UsageError
+from repodrome.tasks.home import home
 
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\Z")
 _RESERVED = frozenset({"staging", "locks"})
@@ -280,7 +281,7 @@ def default_root() -> Path:
         return Path(chosen).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification says to ignore a relative path.
-    base = Path(xdg) if xdg.startswith("/") else Path.home() / ".cache"
+    base = Path(xdg) if xdg.startswith("/") else home() / ".cache"
     return base / "repodrome"
 
 

@@ -241,3 +241,29 @@ def test_where_the_cache_is(env: dict[str, str], expected: str) -> None:
     paths = {"HOME": "/h", "PYTHONPATH": os.pathsep.join(sys.path)}
     out = subprocess.check_output([sys.executable, "-c", code], env=paths | env, text=True)
     assert out.strip() == expected
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes an account that has no home")
+def test_an_account_without_a_home_is_told_to_choose_a_cache(tmp_path: Path) -> None:
+    script = """
+import os
+from repodrome.errors import UsageError
+from repodrome.tasks.store import Store
+os.setgid(59_999)
+os.setuid(59_999)
+try:
+    Store().acquire("kind", "key")
+except UsageError as error:
+    print(error)
+"""
+    env = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
+    env.pop("REPODROME_CACHE", None)
+    source = str(Path(__file__).parents[2] / "src")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**env, "PYTHONPATH": source},
+        check=False,
+    )
+    assert "set REPODROME_CACHE" in done.stdout, done.stderr
