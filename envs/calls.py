@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from repodrome.envs.events import Event, EventHandler
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class CallRunner:
     """Runs the calls of an episode and counts them.
 
+    Args:
+        used: tool calls run before.
+        remaining: seconds of the agent's wall time that are left.
+
     Attributes:
         used: tool calls run so far.
         infra: the first infrastructure failure that a call met, if any.
@@ -30,13 +34,16 @@ class CallRunner:
         toolbox: Toolbox,
         context: ToolContext,
         limits: Limits,
+        remaining: Callable[[], float],
+        used: int = 0,
         on_event: EventHandler | None = None,
     ) -> None:
         self._toolbox = toolbox
         self.context = context
         self._limits = limits
+        self._remaining = remaining
         self._on_event = on_event
-        self.used = 0
+        self.used = used
         self.infra: InfraError | None = None
 
     async def run(self, calls: Sequence[ToolCall], results: list[ToolResult | None]) -> None:
@@ -85,6 +92,8 @@ class CallRunner:
                 f"Not run: at most {self._limits.max_calls_per_turn} calls a turn. "
                 "Send it again in your next turn."
             )
+        if self._remaining() <= 0:
+            return "wall_time", "Not run: the episode's time is up."
         if self.used >= self._limits.max_tool_calls:
             return "call_limit", (
                 f"Not run: the episode's {self._limits.max_tool_calls} tool calls are used up."

@@ -290,7 +290,8 @@ def _base_env(environment: EnvironmentSpec, python: _Python) -> dict[str, str]:
     directories = [f"{ENV_PREFIX}/bin"]
     if python.prefix:
         directories.append(str(Path(python.path).parent))
-    env = {"PATH": ":".join([*directories, _SYSTEM_PATH])}
+    # The hash seed, so that what a program prints of a set is the same in every episode of a group.
+    env = {"PATH": ":".join([*directories, _SYSTEM_PATH]), "PYTHONHASHSEED": "0"}
     if environment.packages:
         env["VIRTUAL_ENV"] = ENV_PREFIX
     env.update(environment.env)

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from repodrome.envs.actions import parse_turn
-from repodrome.envs.calls import CallRunner, interrupted, storable
+from repodrome.envs.calls import CallRunner, storable
 from repodrome.envs.environment import Prepared, prepare
 from repodrome.envs.events import Event, EventHandler
+from repodrome.envs.gate import Gate
 from repodrome.envs.limited import LimitedWorkspace
-from repodrome.envs.prompt import initial_messages, observation_of, turn_messages
+from repodrome.envs.prompt import initial_messages
+from repodrome.envs.record import Record
 from repodrome.envs.rewards.base import Reward, RewardContext, RewardReport
 from repodrome.envs.sandbox.base import (
     Change,
@@ -49,16 +50,11 @@ _TRUNCATED: frozenset[StopReason] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSnapshot:
-    """An episode at one moment: the sandbox, what tools remember, the record, the limits used."""
+    """An episode at one moment: the sandbox, what tools remember, what has happened."""
 
     sandbox: Snapshot
     state: ToolState
-    messages: tuple[dict[str, Any], ...]
-    steps: tuple[Step, ...]
-    stop_reason: StopReason | None
-    final_message: str
-    spent: float
-    calls_used: int
+    record: Record
 
     async def release(self) -> None:
         """Give the sandbox snapshot's space back; idempotent."""
@@ -107,29 +103,21 @@ class Episode:
         self._toolbox = toolbox
         self._rewards = tuple(rewards)
         self._on_event = on_event
-        self._messages = initial_messages(task)
+        self._record = Record(initial_messages(task))
         self._schemas: list[dict[str, Any]] | None = None
-        self._steps: list[Step] = []
-        self._stop_reason: StopReason | None = None
-        self._final_message = ""
-        self._infra_error = ""
         self._report: RewardReport | None = None
         self._score_lock = asyncio.Lock()
-        # Only time inside step() counts: a trainer may leave an episode idle for minutes.
-        self._spent = 0.0
         self._step_began: float | None = None
-        self._scope: asyncio.Timeout | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._gate = Gate()
         self._closing: asyncio.Task[None] | None = None
         self._runner = self._make_runner(ToolState())
 
     def _make_runner(self, state: ToolState) -> CallRunner:
         limits = self.task.limits
         workspace = LimitedWorkspace(self.sandbox, limits.command_timeout_sec, self._remaining)
-        return CallRunner(
-            self._toolbox, ToolContext(workspace=workspace, state=state), limits, self._on_event
-        )
+        context = ToolContext(workspace=workspace, state=state)
+        used = self._record.calls
+        return CallRunner(self._toolbox, context, limits, self._remaining, used, self._on_event)
 
     @classmethod
     async def start(
@@ -189,7 +177,7 @@ class Episode:
     @property
     def messages(self) -> list[dict[str, Any]]:
         """The conversation in chat-completions form; it only ever grows. Don't change it."""
-        return self._messages
+        return self._record.messages
 
     @property
     def tools(self) -> list[dict[str, Any]]:
@@ -206,32 +194,32 @@ class Episode:
     @property
     def steps(self) -> Sequence[Step]:
         """The steps so far."""
-        return self._steps
+        return self._record.steps
 
     @property
     def stop_reason(self) -> StopReason | None:
         """Why the episode is over; None while it goes on."""
-        return self._stop_reason
+        return self._record.stop_reason
 
     @property
     def terminated(self) -> bool:
         """The agent has finished."""
-        return self._stop_reason == "finished"
+        return self._record.stop_reason == "finished"
 
     @property
     def truncated(self) -> bool:
         """A limit, the caller or an infrastructure failure ended it."""
-        return self._stop_reason in _TRUNCATED
+        return self._record.stop_reason in _TRUNCATED
 
     @property
     def infra_failed(self) -> bool:
         """The machine failed: the episode says nothing about the agent and has no reward."""
-        return bool(self._infra_error)
+        return bool(self._record.infra_error)
 
     @property
     def infra_error(self) -> str:
         """What failed, or ``""``."""
-        return self._infra_error
+        return self._record.infra_error
 
     @property
     def report(self) -> RewardReport | None:
@@ -241,7 +229,7 @@ class Episode:
     @property
     def closed(self) -> bool:
         """:meth:`close` was called."""
-        return self._closing is not None
+        return self._gate.is_shut
 
     @property
     def trajectory(self) -> Trajectory:
@@ -250,10 +238,10 @@ class Episode:
             task_id=self.task.id,
             seed=self.seed,
             sandbox=self.backend.name,
-            steps=tuple(self._steps),
-            stop_reason=self._stop_reason,
-            final_message=self._final_message,
-            infra_error=self._infra_error,
+            steps=tuple(self._record.steps),
+            stop_reason=self._record.stop_reason,
+            final_message=self._record.final_message,
+            infra_error=self._record.infra_error,
         )
 
     # -- playing --------------------------------------------------------------------------------
@@ -271,97 +259,70 @@ class Episode:
             UsageError: the episode is over, closed, or another step is running.
             TypeError: ``turn`` is of no type that an agent can have produced.
         """
-        self._check_open("step")
-        if self._stop_reason is not None:
+        self._gate.check("step")
+        if self._record.stop_reason is not None:
             raise UsageError(
-                f"the episode is over ({self._stop_reason}); score it, or start another one"
+                f"the episode is over ({self._record.stop_reason}); score it, or start another one"
             )
-        turn = parse_turn(turn, turn=len(self._steps))
+        turn = parse_turn(turn, turn=len(self._record.steps))
         self._emit(Event("turn", turn=turn))
         self._step_began = time.monotonic()
-        self._idle.clear()
         results: list[ToolResult | None] = [None] * len(turn.tool_calls)
         try:
             if turn.tool_calls and not turn.malformed:
-                await self._run_calls(turn, results)
+                async with self._gate.hold("step", self._remaining() + GRACE_SECONDS, quiet=True):
+                    await self._runner.run(turn.tool_calls, results)
         except asyncio.CancelledError:
-            self._stop_reason = "closed"
+            self._record.stop_reason = "closed"
             raise
         finally:
-            # Recorded whatever happened, so that the record never hides what touched the sandbox.
-            step = self._record(turn, results)
-            self._idle.set()
+            # Recorded whatever happened, so that the record never hides what touched the sandbox;
+            # and before anything is awaited, so that whoever waits for the gate finds it recorded.
+            step = self._finish_step(turn, results)
         self._emit(Event("step", step=step))
-        if self._stop_reason is not None:
-            self._emit(Event("stopped", stop_reason=self._stop_reason))
+        if self._record.stop_reason is not None:
+            self._emit(Event("stopped", stop_reason=self._record.stop_reason))
         return step
 
-    async def _run_calls(self, turn: AssistantTurn, results: list[ToolResult | None]) -> None:
-        scope = asyncio.timeout(self._remaining() + GRACE_SECONDS)
-        try:
-            async with scope:
-                self._scope = scope
-                await self._runner.run(turn.tool_calls, results)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-        finally:
-            self._scope = None
-
-    def _record(self, turn: AssistantTurn, found: list[ToolResult | None]) -> Step:
-        began = self._step_began or 0.0
-        self._step_began = None
+    def _finish_step(self, turn: AssistantTurn, results: Sequence[ToolResult | None]) -> Step:
+        began, self._step_began = self._step_began or 0.0, None
         seconds = time.monotonic() - began
-        self._spent += seconds
+        record = self._record
+        record.spent += seconds
+        record.calls = self._runner.used
         self.timings["steps"] += seconds
         self._note_end(turn)
-        code = "wall_time" if self._stop_reason == "wall_time" else "closed"
-        if turn.malformed:
-            found, turn = [], turn.model_copy(update={"tool_calls": ()})
-        results = tuple(
-            result if result is not None else interrupted(call, code)
-            for call, result in zip(turn.tool_calls, found, strict=True)
-        )
-        observation = observation_of(turn, results)
-        step = Step(
-            index=len(self._steps),
-            turn=turn,
-            results=results,
-            observation=observation,
-            seconds=seconds,
-        )
-        self._steps.append(step)
-        self._messages.extend(turn_messages(turn, results, observation))
-        # Once more, now that this turn is counted.
-        if self._stop_reason is None and len(self._steps) >= self.task.limits.max_turns:
-            self._stop_reason = "max_turns"
+        step = record.add(turn, results, seconds)
+        # Only now, since this turn counts as well.
+        if record.stop_reason is None and len(record.steps) >= self.task.limits.max_turns:
+            record.stop_reason = "max_turns"
         return step
 
     def _note_end(self, turn: AssistantTurn) -> None:
         """Decide whether the episode is over; the first reason that holds is the one."""
-        state = self._runner.context.state
-        if self._stop_reason is not None:
+        state, record, limits = self._runner.context.state, self._record, self.task.limits
+        if record.stop_reason is not None:
             return
-        if self._closing is not None:
-            self._stop_reason = "closed"
+        if self._gate.is_shut:
+            record.stop_reason = "closed"
         elif self._runner.infra is not None:
-            self._stop_reason = "infra"
-            self._infra_error = str(self._runner.infra)
+            record.stop_reason = "infra"
+            record.infra_error = str(self._runner.infra)
         elif state.finished is not None:
-            self._final_message = storable(state.finished)
-            self._stop_reason = "finished"
+            record.final_message = storable(state.finished)
+            record.stop_reason = "finished"
         elif not turn.tool_calls and not turn.malformed:
-            self._final_message = turn.content
-            self._stop_reason = "finished"
-        elif self._spent >= self.task.limits.timeout_sec:
-            self._stop_reason = "wall_time"
-        elif self._runner.used >= self.task.limits.max_tool_calls:
-            self._stop_reason = "max_tool_calls"
+            record.final_message = turn.content
+            record.stop_reason = "finished"
+        elif record.spent >= limits.timeout_sec:
+            record.stop_reason = "wall_time"
+        elif record.calls >= limits.max_tool_calls:
+            record.stop_reason = "max_tool_calls"
 
     def _remaining(self) -> float:
         """Seconds of the agent's wall time that are left."""
         running = 0.0 if self._step_began is None else time.monotonic() - self._step_began
-        return max(0.0, self.task.limits.timeout_sec - self._spent - running)
+        return max(0.0, self.task.limits.timeout_sec - self._record.spent - running)
 
     # -- scoring --------------------------------------------------------------------------------
 
@@ -381,16 +342,20 @@ class Episode:
             began = time.monotonic()
             report = None
             try:
-                if not self._infra_error:
-                    async with self._exclusive("score"):
+                if not self._record.infra_error:
+                    async with self._gate.hold("score"):
                         report = await self._grade()
             except InfraError as error:
-                self._infra_error = self._infra_error or str(error)
+                self._record.infra_error = self._record.infra_error or str(error)
                 report = None
             if report is None:
-                report = RewardReport(total=None, infra_failed=True, infra_error=self._infra_error)
+                report = RewardReport(
+                    total=None, infra_failed=True, infra_error=self._record.infra_error
+                )
             elif report.infra_failed:
-                self._infra_error = report.infra_error or "the rewards report an infra failure"
+                self._record.infra_error = (
+                    report.infra_error or "the rewards report an infra failure"
+                )
             self._report = report
             self.timings["score"] = time.monotonic() - began
             self._emit(Event("scored", report=report, seconds=self.timings["score"]))
@@ -400,8 +365,8 @@ class Episode:
         from repodrome.envs.grading.grader import grade
         from repodrome.envs.rewards.report import score
 
-        if self._stop_reason is None:
-            self._stop_reason = "closed"
+        if self._record.stop_reason is None:
+            self._record.stop_reason = "closed"
             self._emit(Event("stopped", stop_reason="closed"))
         if self.change is None:
             self.change = await self.sandbox.export()
@@ -431,17 +396,12 @@ class Episode:
             SandboxError: the sandbox failed.
         """
         self._check_unscored("snapshot")
-        async with self._exclusive("snapshot"):
+        async with self._gate.hold("snapshot"):
             files = await self.sandbox.snapshot()
         return EpisodeSnapshot(
             sandbox=files,
             state=self._runner.context.state.copy(),
-            messages=tuple(self._messages),
-            steps=tuple(self._steps),
-            stop_reason=self._stop_reason,
-            final_message=self._final_message,
-            spent=self._spent,
-            calls_used=self._runner.used,
+            record=self._record.copy(),
         )
 
     async def restore(self, snapshot: EpisodeSnapshot) -> None:
@@ -452,16 +412,10 @@ class Episode:
             SandboxError: the sandbox failed.
         """
         self._check_unscored("restore")
-        async with self._exclusive("restore"):
+        async with self._gate.hold("restore"):
             await self.sandbox.restore(snapshot.sandbox)
-        # A new list: whoever holds the old one keeps what was said in that life of the episode.
-        self._messages = list(snapshot.messages)
-        self._steps = list(snapshot.steps)
-        self._stop_reason = snapshot.stop_reason
-        self._final_message = snapshot.final_message
-        self._spent = snapshot.spent
+        self._record = snapshot.record.copy()
         self._runner = self._make_runner(snapshot.state.copy())
-        self._runner.used = snapshot.calls_used
 
     async def fork(self, *, on_event: EventHandler | None = None) -> Episode:
         """A second episode that goes on from here, in a sandbox of its own.
@@ -475,7 +429,7 @@ class Episode:
         """
         self._check_unscored("fork")
         began = time.monotonic()
-        async with self._exclusive("fork"):
+        async with self._gate.hold("fork"):
             sandbox = await self.sandbox.fork()
         other = Episode(
             self.task,
@@ -487,13 +441,8 @@ class Episode:
             self._rewards,
             on_event,
         )
-        other._messages = list(self._messages)
-        other._steps = list(self._steps)
-        other._stop_reason = self._stop_reason
-        other._final_message = self._final_message
-        other._spent = self._spent
+        other._record = self._record.copy()
         other._runner = other._make_runner(self._runner.context.state.copy())
-        other._runner.used = self._runner.used
         other.timings["start"] = time.monotonic() - began
         return other
 
@@ -508,18 +457,15 @@ class Episode:
         Raises:
             SandboxError: the sandbox could not be taken down.
         """
+        self._gate.shut()
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        scope = self._scope
-        if scope is not None and not scope.expired():
-            # Ends the running calls without cancelling the task that awaits step().
-            scope.reschedule(asyncio.get_running_loop().time())
-        await self._idle.wait()
-        if self._stop_reason is None:
-            self._stop_reason = "closed"
+        await self._gate.empty()
+        if self._record.stop_reason is None:
+            self._record.stop_reason = "closed"
         await self.sandbox.close()
         self._emit(Event("closed"))
 
@@ -534,35 +480,9 @@ class Episode:
     ) -> None:
         await self.close()
 
-    # -- checks ---------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _exclusive(self, what: str) -> AsyncIterator[None]:
-        """Alone on the sandbox, and ended by :meth:`close`."""
-        self._check_open(what)
-        self._idle.clear()
-        scope = asyncio.timeout(None)
-        try:
-            async with scope:
-                self._scope = scope
-                yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise UsageError(f"can't {what}: the episode was closed meanwhile") from None
-        finally:
-            self._scope = None
-            self._idle.set()
-
-    def _check_open(self, what: str) -> None:
-        if self._closing is not None:
-            raise UsageError(f"can't {what}: the episode is closed; start another one")
-        if not self._idle.is_set():
-            raise UsageError(f"can't {what} while a step is running; await that first")
-
     def _check_unscored(self, what: str) -> None:
-        self._check_open(what)
-        if self.change is not None or self._report is not None or self._infra_error:
+        self._gate.check(what)
+        if self.change is not None or self._report is not None or self._record.infra_error:
             raise UsageError(f"can't {what}: the episode was scored or has failed")
 
     def _emit(self, event: Event) -> None:

@@ -32,6 +32,7 @@ class RepoEnv(gym.Env[str, Any]):
     - Observation: text. ``reset`` gives the instruction.
     - Reward: 0 until the step that ends the episode; grading runs there.
     - ``terminated``: the agent finished. ``truncated``: a limit was reached, or the machine failed.
+      The limits are the task's own: what a ``TimeLimit`` wrapper truncates is not graded.
     - ``info``: ``messages`` (the whole conversation) and ``tools`` (schemas) in chat-completions
       form, ``task_id``, ``stop_reason``, ``infra_failed``, ``mask``; at the end ``reward_parts``.
 
@@ -82,7 +83,7 @@ class RepoEnv(gym.Env[str, Any]):
             # First use, or we were forked: the episode of the other process is not ours to touch.
             self._member.attach(current)
             self._runtime = current
-            current.track(self)
+            current.track(self, self._member.close)
         return current
 
     def reset(
@@ -119,5 +120,5 @@ class RepoEnv(gym.Env[str, Any]):
     def close(self) -> None:
         """Close the episode. Idempotent."""
         if self._runtime is not None:
-            self._runtime.finish(self._member.close())
+            self._runtime.finish(self._member.close)
             self._runtime = None

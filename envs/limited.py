@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from repodrome.tools.workspace import CommandResult, FileInfo, Workspace
 
@@ -26,9 +27,19 @@ class LimitedWorkspace:
         self._command_timeout = command_timeout
         self._remaining = remaining
 
-    def _cut(self, timeout: float) -> float:
-        # Never 0: backends may read that as "no timeout".
-        return max(0.01, min(timeout, self._command_timeout, self._remaining()))
+    def _cut(self, timeout: float) -> tuple[float, str]:
+        """The timeout that holds, and why it is shorter than what was asked for."""
+        left = self._remaining()
+        if left <= min(timeout, self._command_timeout):
+            # Never 0: backends may read that as "no timeout".
+            return max(0.01, left), "the episode's time is up"
+        if self._command_timeout < timeout:
+            longest = self._command_timeout
+            return longest, (
+                f"it was still running after {longest:g} s, the most that a command may take here; "
+                "use background=true"
+            )
+        return timeout, ""
 
     @property
     def root(self) -> str:
@@ -64,9 +75,11 @@ class LimitedWorkspace:
         max_output: int = 1 << 20,
     ) -> CommandResult:
         """As the sandbox does, within the limits."""
-        return await self._inner.shell(
-            command, timeout=self._cut(timeout), session=session, max_output=max_output
+        timeout, why = self._cut(timeout)
+        result = await self._inner.shell(
+            command, timeout=timeout, session=session, max_output=max_output
         )
+        return replace(result, cut_short=why) if result.timed_out and why else result
 
     async def exec(
         self,
@@ -79,6 +92,8 @@ class LimitedWorkspace:
         max_output: int = 1 << 20,
     ) -> CommandResult:
         """As the sandbox does, within the limits."""
-        return await self._inner.exec(
-            argv, stdin=stdin, cwd=cwd, env=env, timeout=self._cut(timeout), max_output=max_output
+        timeout, why = self._cut(timeout)
+        result = await self._inner.exec(
+            argv, stdin=stdin, cwd=cwd, env=env, timeout=timeout, max_output=max_output
         )
+        return replace(result, cut_short=why) if result.timed_out and why else result

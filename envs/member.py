@@ -8,6 +8,7 @@ from typing import Any
 
 from repodrome.envs.episode import Episode
 from repodrome.envs.prompt import MAX_OBSERVATION_CHARS
+from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.runtime import Runtime
 from repodrome.envs.spaces import UnicodeText
 from repodrome.envs.trajectory import AssistantTurn
@@ -123,10 +124,11 @@ class Member:
         episode = await Episode.start(
             chosen, seed=seed, backend=self._sandbox, rewards=self._rewards
         )
-        if self._closed:
-            # Closed from another thread while we were starting.
+        if self._closed or self.episode is not None:
+            # From another thread, while we were starting.
             await episode.close()
-            raise UsageError("the environment was closed during its reset")
+            what = "closed" if self._closed else "reset"
+            raise UsageError(f"the environment was {what} during its reset")
         self.episode = episode
         if self._prefetch and (self._prefetching is None or self._prefetching.done()):
             self._prefetching = asyncio.create_task(self._have_ready(episode))
@@ -152,10 +154,9 @@ class Member:
         step = await episode.step(action)
         if episode.stop_reason is None:
             return step.observation, 0.0, False, False, self._info(episode)
-        if episode.closed:
-            # Closed from elsewhere in mid-step: nothing is left to grade.
+        report = await self._report(episode)
+        if report is None:
             return step.observation, 0.0, False, True, {**self._info(episode), "mask": 0.0}
-        report = await episode.score()
         info = self._info(episode)
         if episode.infra_failed:
             # Gymnasium wants a number; "mask" says that it means nothing.
@@ -172,6 +173,17 @@ class Member:
         }
         reward = 0.0 if report.total is None else float(report.total)
         return step.observation, reward, episode.terminated, episode.truncated, info
+
+    async def _report(self, episode: Episode) -> RewardReport | None:
+        """Its score; None when it was closed from elsewhere, so that nothing is left to grade."""
+        if episode.closed:
+            return None
+        try:
+            return await episode.score()
+        except UsageError:
+            if episode.closed:
+                return None
+            raise
 
     def _info(self, episode: Episode) -> dict[str, Any]:
         """New objects at every call, since users keep them; nothing that depends on the clock."""

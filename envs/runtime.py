@@ -33,8 +33,8 @@ class Runtime:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        # A plain thread rather than anyio's portal: that is a generator, and in a forked child, where
-        # its thread doesn't exist, the generator's own clean-up would wait for it for ever.
+        # A plain thread rather than anyio's portal: that is a generator, and in a forked child,
+        # where its thread doesn't exist, its own clean-up would wait for that thread for ever.
         started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(
             target=_serve, args=(started,), name="repodrome-loop", daemon=True
@@ -54,7 +54,8 @@ class Runtime:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it.
 
-        Ctrl-C cancels it and waits, 5 s at most, for its end: what it held is in a known state then.
+        Ctrl-C cancels it and waits, 5 s at most, for its end: what it held is in a known state then
+        and can be used again.
 
         Raises:
             RuntimeError: called from the loop's own thread, where it would wait for itself.
@@ -75,23 +76,41 @@ class Runtime:
                 self.submit(_ended(begun, coroutine)).result(timeout=5.0)
             raise
 
-    def finish(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a closing coroutine from wherever we are.
+    def finish(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await ``closer()`` on the loop, from wherever we are.
 
-        From the loop's own thread (a garbage collection there) it is only started. In a forked
-        child, or once the loop has ended, it is dropped: what it closes is the parent's, or gone.
+        From the loop's own thread it is only started. In a forked child, or once the loop has
+        ended, nothing is done: what it closes is the parent's, or gone.
         """
-        if self.pid != os.getpid() or not self.loop.is_running():
-            coroutine.close()
-        elif threading.current_thread() is self._thread:
-            self._started.add(task := self.loop.create_task(coroutine))
-            task.add_done_callback(self._started.discard)
+        if not self._serves():
+            return
+        if threading.current_thread() is self._thread:
+            self._start(closer)
         else:
-            self.run(coroutine)
+            self.run(closer())
 
-    def track(self, user: Closable) -> None:
-        """Close ``user`` before the loop ends, if it is still alive then."""
-        self._users.add(user)
+    def finish_later(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """As :meth:`finish`, without waiting: for garbage collections, which may come anywhere."""
+        if self._serves():
+            self.loop.call_soon_threadsafe(self._start, closer)
+
+    def _serves(self) -> bool:
+        return self.pid == os.getpid() and self.loop.is_running()
+
+    def _start(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._started.add(task := self.loop.create_task(closer()))
+        task.add_done_callback(self._started.discard)
+
+    def track(self, user: Closable, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """See to it that ``user`` gets closed.
+
+        If it is still alive when the loop ends, its ``close()`` is called then. If it is dropped
+        without a close, ``closer()``, which must not hold it, is awaited: an environment that
+        somebody forgot would else keep its sandboxes until the process ends.
+        """
+        if user not in self._users:
+            self._users.add(user)
+            weakref.finalize(user, self.finish_later, closer).atexit = False
 
     def on_close(self, closer: Callable[[], Awaitable[None]]) -> None:
         """Await ``closer()`` when the loop ends, once."""

@@ -11,6 +11,7 @@ import asyncio
 import queue
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -180,7 +181,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
     def close_extras(self, **kwargs: Any) -> None:
         """Close every member's episode."""
         if self._runtime is not None:
-            self._runtime.finish(_closed(self._members))
+            self._runtime.finish(partial(_closed, self._members))
             self._runtime = None
 
     # -- without a barrier ----------------------------------------------------------------------
@@ -315,7 +316,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
             for member in self._members:
                 member.attach(current)
             self._runtime = current
-            current.track(self)
+            current.track(self, partial(_closed, self._members))
         return current
 
 

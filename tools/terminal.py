@@ -164,7 +164,9 @@ class Terminal:
 
 def _notes(result: CommandResult, timeout: float, session: str) -> list[str]:
     notes = []
-    if result.timed_out:
+    if result.timed_out and result.cut_short:
+        notes.append(f"killed: {result.cut_short}")
+    elif result.timed_out:
         notes.append(
             f"killed: it was still running after {timeout:g} s, its timeout; give a longer timeout "
             "or background=true"

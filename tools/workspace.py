@@ -45,6 +45,7 @@ class CommandResult:
         dropped: bytes of output left out of ``stdout`` and ``stderr`` together.
         seconds: wall time.
         timed_out: it was killed for running past its timeout.
+        cut_short: why that was sooner than the timeout asked for, or ``""``.
         oom_killed: the memory limit killed something during it.
         shell_lost: the persistent shell ended; the next command gets a fresh one.
     """
@@ -57,6 +58,7 @@ class CommandResult:
     timed_out: bool = False
     oom_killed: bool = False
     shell_lost: bool = False
+    cut_short: str = ""
 
 
 @runtime_checkable
