@@ -74,7 +74,9 @@ def main() -> int:
     for check in missing:
         console.print(screen.plain(f"doctor: {check.name}: {check.detail}; {check.fix}", "yellow"))
     if any(check.required for check in missing):
-        console.print(screen.plain("no sandbox can be started here until that is mended", "bold red"))
+        console.print(
+            screen.plain("no sandbox can be started here until that is mended", "bold red")
+        )
         return 1
     begun = time.monotonic()
     jobs: list[Job] = []
