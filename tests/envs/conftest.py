@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.plain_sandbox import PlainBackend
 
 from repodrome.tasks.model import Limits, RewardSpec, Source, Task, VerifierSpec
+from tests.fakes.plain_sandbox import PlainBackend
 
 
 @pytest.fixture(autouse=True)

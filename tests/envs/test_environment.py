@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.envs.conftest import call, turn
-from tests.fakes.plain_sandbox import PlainBackend
 
 from repodrome.envs.environment import prepare
 from repodrome.envs.episode import Episode
@@ -19,6 +17,8 @@ from repodrome.envs.pip_settings import pip_settings
 from repodrome.envs.sandbox.registry import get_backend
 from repodrome.errors import SetupError
 from repodrome.tasks.model import EnvironmentSpec, Task
+from tests.envs.conftest import call, turn
+from tests.fakes.plain_sandbox import PlainBackend
 
 
 def test_pip_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from tests.envs.conftest import call, text, turn
-from tests.fakes.plain_sandbox import PlainBackend
 
 from repodrome.envs.episode import Episode
 from repodrome.envs.events import Event
 from repodrome.envs.trajectory import AssistantTurn
 from repodrome.errors import SandboxError, SetupError, UnknownNameError, UsageError
 from repodrome.tasks.model import EnvironmentSpec, Limits, RewardSpec, Task, ToolsSpec
+from tests.envs.conftest import call, text, turn
+from tests.fakes.plain_sandbox import PlainBackend
 
 
 def play(scenario: Coroutine[Any, Any, None]) -> None:

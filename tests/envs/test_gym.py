@@ -14,8 +14,6 @@ import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
-from tests.envs.conftest import call, text, turn
-from tests.fakes.plain_sandbox import PlainBackend
 
 import repodrome
 from repodrome.envs.gym_env import RepoEnv
@@ -23,6 +21,8 @@ from repodrome.envs.runtime import runtime
 from repodrome.envs.spaces import UnicodeText
 from repodrome.errors import SandboxError, UnknownNameError, UsageError
 from repodrome.tasks.model import Limits, Task
+from tests.envs.conftest import call, text, turn
+from tests.fakes.plain_sandbox import PlainBackend
 
 ID = "repodrome:repodrome/Repo-v0"
 

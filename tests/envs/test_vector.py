@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
-from tests.envs.conftest import call, text, turn
-from tests.fakes.plain_sandbox import PlainBackend
 
 from repodrome.envs.vector import RepoVectorEnv
 from repodrome.errors import UsageError
 from repodrome.tasks.model import Limits, Task
+from tests.envs.conftest import call, text, turn
+from tests.fakes.plain_sandbox import PlainBackend
 
 LOOK = text(call("terminal", command="true"))
 READ = text(call("read_file", path="readme.md"))

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fakes.local_sandbox import LocalSandbox
-
 from repodrome.envs.sandbox.base import Change, ChangedFile, SandboxSpec
 from repodrome.errors import SandboxError, WorkspaceError
 from repodrome.tools.workspace import CommandResult, FileInfo
+from tests.fakes.local_sandbox import LocalSandbox
 
 
 @dataclass

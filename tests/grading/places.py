@@ -9,14 +9,13 @@ from dataclasses import replace
 from importlib.metadata import files
 from pathlib import Path
 
-from tests.fakes.local_sandbox import LocalBackend
-from tests.grading.benches import Till
-
 from repodrome.envs.grading.grader import grade
 from repodrome.envs.grading.pytest_run import PYTHON
 from repodrome.envs.grading.verdict import Verdict
 from repodrome.envs.sandbox.base import Change, SandboxBackend, SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
+from tests.fakes.local_sandbox import LocalBackend
+from tests.grading.benches import Till
 
 
 def place(spec: SandboxSpec, *, real: bool) -> tuple[SandboxBackend, SandboxSpec, str]:

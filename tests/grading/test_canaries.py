@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 
 import pytest
-from tests.grading.benches import FAIL_TO_PASS, HIDDEN, function_names
 
 from repodrome.envs.grading.canaries import plant
+from tests.grading.benches import FAIL_TO_PASS, HIDDEN, function_names
 
 CLASS = b'''\
 """Doc."""

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.grading.benches import FAIL_TO_PASS, PASS_TO_PASS, SOLVED, Till, changes, write
-from tests.grading.places import judged, place
 
 from repodrome.envs.grading.grader import outcomes
 from repodrome.envs.grading.pytest_run import read_answer
 from repodrome.envs.grading.verdict import TestStatus
 from repodrome.errors import GradingError
 from repodrome.tools.workspace import CommandResult
+from tests.grading.benches import FAIL_TO_PASS, PASS_TO_PASS, SOLVED, Till, changes, write
+from tests.grading.places import judged, place
 
 P, F = TestStatus.PASSED, TestStatus.FAILED
 TOTAL = "tests/test_total.py"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.grading.benches import SOLVED, Till, changes, write
-from tests.grading.places import judged
 
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.errors import GradingError
+from tests.grading.benches import SOLVED, Till, changes, write
+from tests.grading.places import judged
 
 P, F = TestStatus.PASSED, TestStatus.FAILED
 

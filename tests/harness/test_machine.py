@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.harness.conftest import only_json
-
 from repodrome.version import __version__
+from tests.harness.conftest import only_json
 
 
 def test_version_and_help(cli):

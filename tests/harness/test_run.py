@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.harness.conftest import BROKEN, only_json
 
 from repodrome.harness.trajectory import read_trajectory
+from tests.harness.conftest import BROKEN, only_json
 
 NEEDED = {
     "task",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.harness.conftest import BROKEN, CHECK, only_json
 
 from repodrome.envs.grading.verdict import TestStatus
 from repodrome.harness.authoring.validate import differing, expected_ids
+from tests.harness.conftest import BROKEN, CHECK, only_json
 
 FIXED = BROKEN.replace("a - b", "a + b")
 P, F, M = TestStatus.PASSED, TestStatus.FAILED, TestStatus.MISSING

@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.harness.conftest import only_json
 
 from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.sandbox.base import Change, ChangedFile
@@ -22,6 +21,7 @@ from repodrome.harness.trajectory import (
     change_to_json,
     read_trajectory,
 )
+from tests.harness.conftest import only_json
 
 HEADER = Header(task_id="x/y", seed=3, agent="nop", sandbox="bubblewrap")
 STEPS = [

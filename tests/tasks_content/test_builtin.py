@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+
 from repodrome.tasks.edits import apply_edits
 from repodrome.tasks.folder import load_task
 from repodrome.tasks.model import Task

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes.local_workspace import LocalWorkspace
 
 from repodrome.tools.base import ToolContext, ToolState
 from repodrome.tools.toolbox import CallOutcome, Toolbox
+from tests.fakes.local_workspace import LocalWorkspace
 
 Call = Callable[..., Awaitable[CallOutcome]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.conformance.tool_suite import CHECKS, Check
-from tests.tools.conftest import Desk
 
 from repodrome.tools.registry import get_tool, standard_tools
+from tests.conformance.tool_suite import CHECKS, Check
+from tests.tools.conftest import Desk
 
 pytestmark = pytest.mark.anyio
 

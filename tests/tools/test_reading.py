@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fakes.local_workspace import LocalWorkspace
-from tests.tools.conftest import Desk
 
 from repodrome.tools.base import ToolContext
 from repodrome.tools.glob import GlobPattern
 from repodrome.tools.grep import Grep
 from repodrome.tools.toolbox import Toolbox
 from repodrome.tools.workspace import CommandResult
+from tests.fakes.local_workspace import LocalWorkspace
+from tests.tools.conftest import Desk
 
 pytestmark = pytest.mark.anyio
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import pytest
 from pydantic import Field
-from tests.fakes.local_workspace import LocalWorkspace
-from tests.tools.conftest import Desk
 
 from repodrome.errors import SandboxError, UnknownNameError, UsageError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput, ToolState
 from repodrome.tools.terminal import Terminal
 from repodrome.tools.toolbox import Toolbox
 from repodrome.tools.workspace import CommandResult
+from tests.fakes.local_workspace import LocalWorkspace
+from tests.tools.conftest import Desk
 
 pytestmark = pytest.mark.anyio
 

@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+
 from tests.tools.conftest import Desk
 
 pytestmark = pytest.mark.anyio
