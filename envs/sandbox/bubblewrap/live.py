@@ -14,13 +14,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import anyio
 
 from repodrome.envs.sandbox.bubblewrap.client import END_SECONDS, Order, Spawner
 from repodrome.envs.sandbox.bubblewrap.root import CONTROL
-from repodrome.envs.sandbox.bubblewrap.streams import close_all
+from repodrome.envs.sandbox.bubblewrap.streams import close_all, read_proc
 from repodrome.errors import SandboxError, WorkspaceError
 
 INIT = """while IFS= read -r -d '' _line; do eval "$_line"; done"""
@@ -74,6 +73,7 @@ class Live:
         """Pids inside of init and of what it runs for the host."""
         self._count = 0
         self._users = 0
+        self._frozen = 0
         self._unused: anyio.Event | None = None
         self._closed = False
 
@@ -92,6 +92,17 @@ class Live:
             self._users -= 1
             if self._users == 0 and self._unused is not None:
                 self._unused.set()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While its files are copied: nothing inside runs, where the kernel offers that."""
+        self._frozen += 1
+        self.spawner.cgroups.freeze(self.order.cgroup, True)
+        try:
+            yield
+        finally:
+            self._frozen -= 1
+            self.spawner.cgroups.freeze(self.order.cgroup, False)
 
     def channel(self, *, error: bool = False, input: bool = False) -> Channel:
         """Make the FIFOs of a new program."""
@@ -165,11 +176,8 @@ class Live:
     def init_pid(self) -> int | None:
         """Host pid of init."""
         pid = self.order.pid
-        with suppress(OSError):
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if children:
-                return int(children[0])
-        return None
+        children = read_proc(f"/proc/{pid}/task/{pid}/children").split()
+        return int(children[0]) if children else None
 
     async def close(self) -> None:
         """Kill everything inside and wait for it; idempotent.
@@ -181,6 +189,8 @@ class Live:
             return
         self._closed = True
         self.order.kill()
+        if self._frozen:  # bwrap too, which is to see the end of its init
+            self.spawner.cgroups.freeze(self.order.cgroup, False)
         try:
             with anyio.CancelScope(shield=True):
                 try:

@@ -7,9 +7,9 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from repodrome.envs.sandbox.bubblewrap.live import Live
+from repodrome.envs.sandbox.bubblewrap.streams import read_proc
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -53,10 +53,9 @@ def _same_namespace(live: Live) -> list[int]:
 
 def _look(pid: int) -> Process | None:
     # Bytes, split at newlines alone: a process may call itself b"\xff" or "\rNSpid: 1".
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        status = Path(f"/proc/{pid}/status").read_bytes()
-    except OSError:
+    fields = read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    status = read_proc(f"/proc/{pid}/status")
+    if not fields:
         return None
     for line in status.split(b"\n"):
         if line.startswith(b"NSpid:"):
@@ -77,9 +76,7 @@ def host_pid(live: Live, inside: int) -> int | None:
 
 def children(pid: int) -> set[int]:
     """Host pids of a process's children; empty when it is gone."""
-    with suppress(OSError):
-        return {int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-    return set()
+    return {int(p) for p in read_proc(f"/proc/{pid}/task/{pid}/children").split()}
 
 
 def kill_command(live: Live, root: int, spared: set[int], began: float) -> None:

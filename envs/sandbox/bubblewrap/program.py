@@ -94,30 +94,34 @@ class Program:
         wrapper = f'{{ printf "%s\\0" "$BASHPID" >&9; ( {program} ); printf "%s\\0" "$?" >&9; }}'
         return f"{wrapper} </dev/null >/dev/null 2>&1 9>{base}.st &"
 
-    async def run_fresh(self, place: Place, namespace: int, timeout: float) -> CommandResult:
+    async def run_fresh(
+        self, place: Place, namespace: int, timeout: float, running: set[Order]
+    ) -> CommandResult:
         """Run it in namespaces of its own over the files of mount namespace ``namespace``.
 
+        Meanwhile it is in ``running``, for whoever closes the sandbox.
         Its status is the one that the spawner's waitpid reported for bwrap.
         """
         began = time.monotonic()
         line = place.command_line(self.argv, init=False, cwd=self.cwd, env=self.env)
-        source = os.memfd_create("stdin", os.MFD_CLOEXEC)
-        ends: list[int] = [source]
         poller = Poller()
         order: Order | None = None
         out, err = Capture(self.max_output), Capture(self.max_output)
         timed_out = False
+        ours: list[int] = []
+        theirs: list[int] = []
         try:
-            with os.fdopen(os.dup(source), "wb") as file:
-                file.write(self.stdin)
-            os.lseek(source, 0, os.SEEK_SET)
-            owner = None if place.spawner.rootless else sandbox_owner()
-            (out_fd, out_end), (err_fd, err_end) = _pipe(owner), _pipe(owner)
-            ends += [out_end, err_end, out_fd, err_fd]
-            fds = {"ns": namespace, "stdin": source, "stdout": out_end, "stderr": err_end}
-            order = place.order({"argv": line}, fds)
-            close_all(ends[:3])
-            del ends[:3]
+            try:
+                self._streams(ours, theirs, None if place.spawner.rootless else sandbox_owner())
+                names = ("ns", "stdin", "stdout", "stderr")
+                fds = dict(zip(names, (namespace, *theirs), strict=True))
+                order = place.order({"argv": line}, fds)
+            except OSError as error:
+                raise SandboxError(f"a program could not be started: {error}") from error
+            finally:
+                close_all(theirs)
+            running.add(order)
+            out_fd, err_fd = ours
             await order.started()
             poller.add(out_fd, err_fd, order.reply.fileno())
             with anyio.move_on_after(timeout) as scope:
@@ -130,19 +134,26 @@ class Program:
             drain(err_fd, err)
         finally:
             if order is not None:
+                running.discard(order)
                 order.close()
             poller.close()
-            close_all(ends)
+            close_all(ours)
         oom_killed = order.oom_kills > 0
         return _result(None if timed_out else code, out, err, began, timed_out, oom_killed)
 
-
-def _pipe(owner: tuple[int, int] | None) -> tuple[int, int]:
-    read, write = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(read, False)
-    if owner is not None:  # else programs inside could not open /dev/stdout again
-        os.fchown(write, *owner)
-    return read, write
+    def _streams(self, ours: list[int], theirs: list[int], owner: tuple[int, int] | None) -> None:
+        """Add the host's ends of output and error, and the program's three, as they are made."""
+        theirs.append(os.memfd_create("stdin", os.MFD_CLOEXEC))
+        with os.fdopen(os.dup(theirs[0]), "wb") as file:
+            file.write(self.stdin)
+        os.lseek(theirs[0], 0, os.SEEK_SET)
+        for _ in range(2):
+            read, write = os.pipe2(os.O_CLOEXEC)
+            ours.append(read)
+            theirs.append(write)
+            os.set_blocking(read, False)
+            if owner is not None:  # else programs inside could not open /dev/stdout again
+                os.fchown(write, *owner)
 
 
 async def _collect(order: Order, poller: Poller, captures: dict[int, Capture]) -> None:

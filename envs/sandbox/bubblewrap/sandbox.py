@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class BubblewrapSandbox:
         self._states: dict[str, bytes] = {}
         self._locks: dict[str, anyio.Lock] = {}
         self._reviving = anyio.Lock()
+        self._runs: set[Order] = set()
         self._oom_seen = 0
         self._count = 0
         self._closed = False
@@ -319,7 +320,10 @@ class BubblewrapSandbox:
         if self._closed or self._files is None:
             raise SandboxError("the sandbox is closed")
         program = Program(tuple(argv), stdin, cwd or WORKSPACE, dict(env or {}), max_output)
-        return await program.run_fresh(self._place, self._files.namespace, timeout)
+        result = await program.run_fresh(self._place, self._files.namespace, timeout, self._runs)
+        if self._closed:
+            raise SandboxError("the sandbox was closed while the program ran")
+        return result
 
     # -- the change, snapshots ---------------------------------------------------------------
 
@@ -374,26 +378,24 @@ class BubblewrapSandbox:
         if self._files is None or self._closed:
             raise SandboxError("the sandbox is closed")
         shells = await self._shell_states()
+        if self._files is None or self._closed:
+            raise SandboxError("the sandbox was closed")
         message = {
             "snapshot": True,
             "size": self.spec.limits.disk_mb << 20,
             "inodes": self.spec.limits.inodes,
         }
-        self._freeze(True)
-        try:
+        with self._frozen():
             order = self._spawner.order(message, {"copy": self._files.base})
             try:
                 await order.started()
                 files = Files.of(order)
             finally:
                 order.close()
-        finally:
-            self._freeze(False)
         return files, shells
 
-    def _freeze(self, frozen: bool) -> None:
-        if self._live is not None:
-            self._spawner.cgroups.freeze(self._live.order.cgroup, frozen)
+    def _frozen(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._live is None else self._live.frozen()
 
     async def restore(self, snapshot: Snapshot) -> None:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
@@ -415,11 +417,10 @@ class BubblewrapSandbox:
             raise SandboxError("the sandbox is closed")
         twin = BubblewrapSandbox(self.spec, self._spawner, self._place.bwrap, None)
         twin._restore_shells(await self._shell_states())
-        self._freeze(True)
-        try:
+        if self._files is None or self._closed:
+            raise SandboxError("the sandbox was closed")
+        with self._frozen():
             await twin.start(live=True, copy=self._files)
-        finally:
-            self._freeze(False)
         return twin
 
     async def commit(self, target: Path) -> None:
@@ -453,6 +454,8 @@ class BubblewrapSandbox:
         if self._closed:
             return
         self._closed = True
+        for order in self._runs:
+            order.kill()
         try:
             with suppress(SandboxError):  # gone with the spawner, or for the kernel to end
                 await self._end_live()

@@ -114,6 +114,21 @@ def claimed(text: bytes) -> int:
     return int(text) if len(text) < 9 and text.isdigit() else -1
 
 
+def read_proc(path: str) -> bytes:
+    """A file below /proc; empty when the process is gone.
+
+    Raises:
+        SandboxError: it can't be known (no descriptors left, for example).
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+    except OSError as error:
+        raise SandboxError(f"can't look at a sandbox's processes: {error}") from error
+
+
 def close_all(fds: Iterable[int]) -> None:
     """Close descriptors that are open and ours; -1 stands for none."""
     for fd in fds:
