@@ -135,12 +135,17 @@ class Terminal:
         memory["jobs"] += 1
         job = memory["jobs"]
         base = f"{self.job_dir}/{job}"
-        # A session of its own, so that one kill reaches all of it; it notes its own process id,
-        # since $! need not be the leader's where the shell has job control.
-        script = f'echo $$ >{base}.pid; bash -c "$1"; echo $? >{base}.exit'
+        # A session of its own, so that one kill reaches all of it. It says its own process id, for
+        # $! need not be the leader's where the shell has job control; "read" waits for that, so
+        # that the files are there when we answer.
+        script = (
+            f"exec 3>&1 </dev/null >{base}.log 2>&1; echo $$ >&3; exec 3>&-; "
+            f'bash -c "$1"; echo $? >{base}.exit'
+        )
+        start = f"exec setsid bash -c {shlex.quote(script)} job {shlex.quote(arguments.command)}"
         result = await context.workspace.shell(
-            f"mkdir -p {shlex.quote(self.job_dir)} && {{ setsid bash -c {shlex.quote(script)} job "
-            f"{shlex.quote(arguments.command)} </dev/null >{base}.log 2>&1 & disown; }}",
+            f"mkdir -p {shlex.quote(self.job_dir)} && "
+            f"( read -r pid < <({start}) && echo $pid >{base}.pid )",
             timeout=min(30.0, self.max_timeout),
             session=arguments.session,
             max_output=4096,

@@ -117,6 +117,27 @@ def test_many_resets_leave_nothing_behind(task: Task, backend: PlainBackend) -> 
     env.close()
 
 
+def test_resets_from_several_threads_leave_one_episode(task: Task, backend: PlainBackend) -> None:
+    env = RepoEnv(task, sandbox=backend)
+    env.reset(seed=1)
+    said: list[str] = []
+
+    def reset() -> None:
+        try:
+            said.append(env.reset(seed=2)[0])
+        except UsageError as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=reset) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert task.instruction in said and len(backend.live) == 1
+    env.close()
+    assert not backend.live
+
+
 def test_a_forked_child_has_a_loop_of_its_own(task: Task, backend: PlainBackend) -> None:
     env = RepoEnv(task, sandbox=backend)
     env.reset(seed=1)

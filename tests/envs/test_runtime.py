@@ -75,3 +75,45 @@ def test_ctrl_c_in_mid_step(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
     assert not list(tmp_path.glob("repodrome-test-*"))
+
+
+def test_after_ctrl_c_the_environment_is_as_good_as_new(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        import threading
+        hang = {"tool_calls": [{"name": "terminal", "arguments": {"command": "hang"}}]}
+        for _ in range(3):
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                env.step(hang)
+            except KeyboardInterrupt:
+                # The step has ended, not only been told to: what it did is in the record.
+                assert len(env.episode.steps) == 1 and env.episode.stop_reason == "closed"
+            env.reset(seed=2)
+        assert len(backend.live) == 1
+        print("fine")
+        """,
+    )
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "fine\n", "")
+
+
+def test_forked_children_never_wait_for_the_parents_loop(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        for environments_are_open in (True, False):
+            child = os.fork()
+            if child == 0:
+                other = RepoEnv(task, sandbox=backend)
+                other.reset(seed=1)
+                assert len(other.step("{not json")[0]) > 9
+                sys.exit(0)  # through all of the interpreter's own clean-up
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            env.close()
+        print("fine")
+        """,
+    )
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "fine\n", "")
