@@ -33,6 +33,8 @@ SANDBOX_UID = 60_700
 
 CAP_SYS_ADMIN = 21
 WARM_BLANKS = 3
+READY_SANDBOXES = 2
+"""Sandboxes that run already, with nothing in them, for the next starts."""
 STAGE_PREFIX = "repodrome-"
 NO_DESCRIPTORS = (
     "this process has no file descriptors left; raise the limit (`ulimit -n`) or run fewer "
@@ -88,7 +90,7 @@ class Order:
     handles: list[int] = field(default_factory=list)
     exit_code: int | None = None
     oom_kills: int = 0
-    _lock: anyio.Lock = field(default_factory=anyio.Lock)
+    _lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
 
     async def started(self) -> None:
         """Wait for the first answer.
@@ -193,6 +195,7 @@ class Spawner:
             "cgroups": cgroups.directories,
             "prefix": self._prefix,
             "warm": WARM_BLANKS,
+            "ready": READY_SANDBOXES,
             **skeleton(),
         }
         mine.sendall(json.dumps(config).encode())

@@ -11,7 +11,9 @@ processes run as the same user, so nothing here is proof of anything: what count
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -24,6 +26,8 @@ from repodrome.errors import SandboxError, WorkspaceError
 
 INIT = """while IFS= read -r -d '' _line; do eval "$_line"; done"""
 INIT_ARGV = ("/bin/bash", "--noprofile", "--norc", "-c", INIT)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_READ_ONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
 BIG_COMMAND = 2048
 """bash reads a pipe byte by byte: what is longer than this many bytes travels as a file."""
 
@@ -55,6 +59,7 @@ class Live:
         ctl: descriptor of the control directory.
         stderr: descriptor of the memory file that has bwrap's own complaints.
         owner: uid and gid that FIFOs must have, or None where that is ours.
+        enter: what starts a program with the task's variables; see :func:`entrance`.
     """
 
     def __init__(
@@ -66,9 +71,11 @@ class Live:
         ctl: int,
         stderr: int,
         owner: tuple[int, int] | None,
+        enter: str,
     ) -> None:
         self.spawner, self.order = spawner, order
         self.control, self.ctl, self.stderr, self.owner = control, ctl, stderr, owner
+        self.enter = enter
         self.protected: set[int] = {1}
         """Pids inside of init and of what it runs for the host."""
         self._count = 0
@@ -204,6 +211,17 @@ class Live:
             self.order.close()
             close_all((self.control, self.stderr, self.ctl))
             self.control = self.stderr = self.ctl = -1
+
+
+def entrance(env: Mapping[str, str]) -> str:
+    """The bash that, before a program's own words, replaces a shell by it with these variables.
+
+    Init itself has none of them: it may be older than the task.
+    """
+    plain = {n: v for n, v in env.items() if _NAME.fullmatch(n) and n not in _READ_ONLY}
+    words = shlex.join(f"{name}={value}" for name, value in plain.items())
+    others = shlex.join(f"{name}={value}" for name, value in env.items() if name not in plain)
+    return (f"export {words} && " if words else "") + "exec " + (f"env {others} " if others else "")
 
 
 def encode(text: str) -> bytes:

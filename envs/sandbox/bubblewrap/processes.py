@@ -64,6 +64,10 @@ def _look(pid: int) -> Process | None:
     return None
 
 
+SWEEPS = 20
+"""How often a command's processes are looked for, at most, until there are no new ones."""
+
+
 def host_pid(live: Live, inside: int) -> int | None:
     """Host pid of a program that init started, from its pid inside."""
     init = live.init_pid()
@@ -89,15 +93,26 @@ def kill_command(live: Live, root: int, spared: set[int], began: float) -> None:
             too (start times have a resolution of 10 ms).
     """
     boot_began = began + time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic() - 1 / _TICKS
-    found = {p.pid: p for p in members(live)}
-    init = next((p.pid for p in found.values() if p.inside == 1), None)
-    for process in found.values():
-        line = {process.pid, *_ancestors(process, found)}
-        if process.pid == root or line & spared:
-            continue
-        orphan = process.parent == init and process.inside not in live.protected
-        if root in line or (orphan and process.started >= boot_began):
-            kill_pid(process.pid)
+    killed: set[int] = set()
+    for _ in range(SWEEPS):  # what forks while we look is found by the next look
+        found = {p.pid: p for p in members(live)}
+        init = next((p.pid for p in found.values() if p.inside == 1), None)
+        roots = {root} | {
+            p.pid
+            for p in found.values()
+            if p.parent == init and p.inside not in live.protected and p.started >= boot_began
+        }
+        fresh = set()
+        for process in found.values():
+            line = {process.pid, *_ancestors(process, found)}
+            if process.pid != root and line & roots and not line & spared:
+                fresh.add(process.pid)
+        fresh -= killed
+        for pid in fresh:
+            kill_pid(pid)
+        killed |= fresh
+        if not fresh:
+            return
 
 
 def _ancestors(process: Process, found: dict[int, Process]) -> set[int]:

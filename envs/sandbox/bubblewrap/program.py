@@ -88,7 +88,7 @@ class Program:
         source = live.file(f"{number}.stdin", self.stdin) if self.stdin else "/dev/null"
         env = ["env", *(f"{k}={v}" for k, v in self.env.items())] if self.env else []
         program = (
-            f"cd -- {shlex.quote(self.cwd)} && exec {shlex.join([*env, *self.argv])}"
+            f"cd -- {shlex.quote(self.cwd)} && {live.enter}{shlex.join([*env, *self.argv])}"
             f" <{source} >{base}.out 2>{base}.err 9>&-"
         )
         wrapper = f'{{ printf "%s\\0" "$BASHPID" >&9; ( {program} ); printf "%s\\0" "$?" >&9; }}'

@@ -126,7 +126,8 @@ def command_line(
     """bwrap's command line for one process tree in the sandbox.
 
     Args:
-        init: ``argv`` is the sandbox's own init, as pid 1, which signals from inside can't end.
+        init: ``argv`` is the sandbox's own init, as pid 1, which signals from inside can't end. It
+            gets nothing of the task's, so that it can be started before there is one.
     """
     base = f"{stage}/m"
     line = [
@@ -139,12 +140,12 @@ def command_line(
         *("--ro-bind", f"{stage}/root", "/"),
         *("--proc", "/proc", "--dev", "/dev", "--bind", f"{base}/shm", "/dev/shm"),
         *("--remount-ro", "/dev"),
-        *("--bind", f"{base}/ws/workspace", WORKSPACE),
-        *("--bind", f"{base}/ws/env", ENV_PREFIX),
-        *("--bind", f"{base}/ws/home", HOME),
+        *("--bind", f"{base}/at/workspace", WORKSPACE),
+        *("--bind", f"{base}/at/env", ENV_PREFIX),
+        *("--bind", f"{base}/at/home", HOME),
         *("--bind", f"{base}/tmp", "/tmp"),
         *("--ro-bind", f"{base}/ctl", CONTROL),
-        *("--chdir", cwd, "--clearenv"),
+        *("--chdir", "/" if init else cwd, "--clearenv"),
     ]
     for path in spec.toolchains:
         # What lies elsewhere is in the shared root; these directories are the sandbox's own.
@@ -157,6 +158,7 @@ def command_line(
     else:  # where Harbor's verifiers expect their tests and leave their reward
         line += ["--bind", f"{base}/tests", "/tests", "--bind", f"{base}/logs", "/logs"]
     line += ["--seccomp", str(SECCOMP_FD)] if seccomp else ["--disable-userns"]
-    for name, value in {**BASE_ENV, **dict(spec.env), **(env or {})}.items():
+    own = {} if init else {**dict(spec.env), **(env or {})}
+    for name, value in {**BASE_ENV, **own}.items():
         line += ["--setenv", name, value]
     return [*line, "--", *argv]

@@ -15,7 +15,7 @@ from repodrome.envs.sandbox.base import WORKSPACE, Change, SandboxSpec, Snapshot
 from repodrome.envs.sandbox.beneath import Beneath
 from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner, sandbox_owner
 from repodrome.envs.sandbox.bubblewrap.export import Exporter
-from repodrome.envs.sandbox.bubblewrap.live import INIT_ARGV, Live
+from repodrome.envs.sandbox.bubblewrap.live import INIT_ARGV, Live, entrance
 from repodrome.envs.sandbox.bubblewrap.place import Place
 from repodrome.envs.sandbox.bubblewrap.program import Program
 from repodrome.envs.sandbox.bubblewrap.shell import Shell
@@ -83,7 +83,7 @@ class BubblewrapSandbox:
         self._cwds: dict[str, str] = {}
         self._states: dict[str, bytes] = {}
         self._locks: dict[str, anyio.Lock] = {}
-        self._reviving = anyio.Lock()
+        self._reviving = anyio.Lock(fast_acquire=True)
         self._runs: set[Order] = set()
         self._oom_seen = 0
         self._count = 0
@@ -112,6 +112,7 @@ class BubblewrapSandbox:
             "inodes": self.spec.limits.inodes,
             "toolchains": list(self.spec.toolchains),
             "persist": str(self._persist) if self._persist else None,
+            "fillable": live and not copy and not self._persist and self.spec.network == "none",
         }
         fds = {"copy": copy.base} if copy else {}
         try:
@@ -155,6 +156,12 @@ class BubblewrapSandbox:
                 await order.started()
                 if self._closed:
                     raise SandboxError("the sandbox was closed while it started")
+                if own := order.handles[3:]:  # it ran already, with streams of its own
+                    for theirs, mine in zip(own, (control, stderr), strict=True):
+                        os.dup2(theirs, mine, inheritable=False)
+                    os.set_blocking(control, False)
+                    del order.handles[3:]
+                    close_all(own)
                 if order.handles:
                     self._adopt(order)
                 assert self._files is not None
@@ -164,7 +171,13 @@ class BubblewrapSandbox:
             undo.pop_all()
         self._oom_seen = 0
         self._live = Live(
-            self._spawner, order, control=control, ctl=ctl, stderr=stderr, owner=self._owner
+            self._spawner,
+            order,
+            control=control,
+            ctl=ctl,
+            stderr=stderr,
+            owner=self._owner,
+            enter=entrance(dict(self.spec.env)),
         )
 
     # -- files -------------------------------------------------------------------------------
@@ -255,7 +268,7 @@ class BubblewrapSandbox:
         max_output: int = 1 << 20,
     ) -> CommandResult:
         """See :class:`~repodrome.tools.workspace.Workspace`."""
-        async with self._locks.setdefault(session, anyio.Lock()):
+        async with self._locks.setdefault(session, anyio.Lock(fast_acquire=True)):
             shell = await self._shell(session)
             try:
                 with shell.live.used():
@@ -367,7 +380,7 @@ class BubblewrapSandbox:
         """Each idle shell's cwd and the script that brings its state back."""
         states = {}
         for name, shell in list(self._shells.items()):
-            lock = self._locks.setdefault(name, anyio.Lock())
+            lock = self._locks.setdefault(name, anyio.Lock(fast_acquire=True))
             if lock.statistics().locked or shell.lost:
                 continue
             async with lock:

@@ -84,7 +84,8 @@ class Shell:
         try:
             poller.add(channel.status, live.reply_fd)
             with live.used(), anyio.fail_after(OPEN_SECONDS):
-                await live.tell(f"{words} </dev/null >{base}.out 2>&1 8<{base}.in 9>{base}.st &")
+                streams = f"</dev/null >{base}.out 2>&1 8<{base}.in 9>{base}.st"
+                await live.tell(f"{{ {live.enter}{words}; }} {streams} &")
                 await shell._ready()
             poller.add(channel.output)
         except BaseException:
