@@ -38,7 +38,7 @@ async def _alive(folder: Path, members: int) -> list[Row]:
     began = time.perf_counter()
     steps = await asyncio.gather(*(episode.step(command(":")) for episode in episodes))
     stepped = time.perf_counter() - began
-    failed = sum(step.results[0].error is not None for step in steps)
+    failed = sum(bool(step.results[0].error) for step in steps)
     each = sum(_pss(pid) for pid in _below(os.getpid())) / (members + 1)
     host = _rss(os.getpid()) - before
     began = time.perf_counter()

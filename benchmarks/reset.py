@@ -64,7 +64,7 @@ def _gym(folder: Path, quick: bool) -> Iterator[Row]:
             began = time.perf_counter()
             env.reset(seed=seed)
             taken.append(time.perf_counter() - began)
-        yield in_ms(f"gym reset (closes the last one too), {words}", taken, 7, 12)
+        yield in_ms(f"gym reset (closes the last one too), {words}", taken, 5, 10)
     env.close()
 
 
