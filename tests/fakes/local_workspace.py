@@ -1,4 +1,7 @@
-"""A real, unisolated Workspace over a temporary directory, for tests of tools only."""
+"""A real Workspace over a temporary directory without isolation, for tests only.
+
+:mod:`tests.fakes.plain_sandbox` makes a whole sandbox of it.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,10 @@ class LocalWorkspace:
     @property
     def root(self) -> str:
         return str(self._root)
+
+    def environment(self) -> dict[str, str]:
+        """What every command finds in its environment."""
+        return dict(os.environ)
 
     def _resolve(self, path: str, *, follow: bool = True) -> Path:
         if "\0" in path:
@@ -175,7 +182,7 @@ class LocalWorkspace:
             stdout=pipe,
             stderr=asyncio.subprocess.STDOUT if merged else pipe,
             cwd=cwd or self._root,
-            env={**os.environ, **(env or {})},
+            env={**self.environment(), **(env or {})},
             start_new_session=True,
         )
         timed_out = False

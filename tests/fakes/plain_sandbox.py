@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repodrome.envs.sandbox.base import Change, ChangedFile, SandboxSpec
-from repodrome.errors import SandboxError, WorkspaceError
-from repodrome.tools.workspace import CommandResult, FileInfo
-from tests.fakes.local_sandbox import LocalSandbox
+from repodrome.envs.sandbox.base import ENV_PREFIX, Change, ChangedFile, SandboxSpec
+from repodrome.errors import SandboxError
+from repodrome.tools.workspace import CommandResult
+from tests.fakes.local_workspace import LocalWorkspace
 
 
 @dataclass
@@ -29,15 +31,25 @@ class PlainSnapshot:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-class PlainSandbox(LocalSandbox):
+class PlainSandbox(LocalWorkspace):
     """Implements the whole Protocol."""
 
     def __init__(self, spec: SandboxSpec, backend: PlainBackend) -> None:
-        super().__init__(spec)
+        self.spec = spec
+        self._base = Path(tempfile.mkdtemp(prefix="repodrome-test-"))
+        super().__init__(self._base / "workspace")
+        self._root.mkdir()
+        (self._base / "home").mkdir()
+        for layer in spec.layers:
+            shutil.copytree(layer / "workspace", self._root, symlinks=True, dirs_exist_ok=True)
         self.backend = backend
         self.closed = False
         self.running = asyncio.Event()
         backend.live.add(self)
+
+    def environment(self) -> dict[str, str]:
+        home = str(self._base / "home")
+        return {"PATH": os.defpath, "HOME": home, "TMPDIR": home, **dict(self.spec.env)}
 
     def _tree(self, root: Path) -> dict[str, bytes]:
         return {
@@ -45,23 +57,6 @@ class PlainSandbox(LocalSandbox):
             for file in sorted(root.rglob("*"))
             if file.is_file() and ".git" not in file.relative_to(root).parts
         }
-
-    async def stat(self, path: str) -> FileInfo:
-        target = self._root / path
-        if not target.exists():
-            raise WorkspaceError(f"{path} is not there", code="not_found")
-        info = target.stat()
-        kind = "dir" if target.is_dir() else "file"
-        return FileInfo(path, kind, info.st_size, info.st_mtime_ns)
-
-    async def list_dir(self, path: str = ".") -> list[FileInfo]:
-        target = self._root / path
-        if not target.is_dir():
-            raise WorkspaceError(f"{path} is no directory", code="not_directory")
-        return [
-            await self.stat(entry.relative_to(self._root).as_posix())
-            for entry in sorted(target.iterdir())
-        ]
 
     async def shell(
         self,
@@ -82,26 +77,26 @@ class PlainSandbox(LocalSandbox):
             self.running.set()
             await asyncio.sleep(timeout)
             return CommandResult(None, b"", timed_out=True, seconds=timeout)
-        result = await self.run(["bash", "-c", command], timeout=timeout, max_output=max_output)
-        return CommandResult(
-            result.exit_code,
-            result.stdout + result.stderr,
-            seconds=result.seconds,
-            timed_out=result.timed_out,
-        )
+        return await super().shell(command, timeout=timeout, session=session, max_output=max_output)
 
-    async def exec(
+    async def run(
         self,
         argv: Sequence[str],
         *,
         stdin: bytes = b"",
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 120.0,
+        timeout: float = 600.0,
         max_output: int = 1 << 20,
     ) -> CommandResult:
-        return await self.run(
-            argv, stdin=stdin, cwd=cwd, env=env, timeout=timeout, max_output=max_output
+        program = sys.executable if argv[0] == f"{ENV_PREFIX}/bin/python" else argv[0]
+        return await self.exec(
+            [program, *argv[1:]],
+            stdin=stdin,
+            cwd=cwd,
+            env=env,
+            timeout=timeout,
+            max_output=max_output,
         )
 
     async def export(self, *, max_file_bytes: int = 64 << 20) -> Change:
@@ -139,7 +134,13 @@ class PlainSandbox(LocalSandbox):
     async def close(self) -> None:
         self.closed = True
         self.backend.live.discard(self)
-        await super().close()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    async def __aenter__(self) -> PlainSandbox:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
 
 
 class PlainBackend:

@@ -14,7 +14,7 @@ from repodrome.envs.grading.pytest_run import PYTHON
 from repodrome.envs.grading.verdict import Verdict
 from repodrome.envs.sandbox.base import Change, SandboxBackend, SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from tests.fakes.local_sandbox import LocalBackend
+from tests.fakes.plain_sandbox import PlainBackend
 from tests.grading.benches import Till
 
 
@@ -28,7 +28,7 @@ def place(spec: SandboxSpec, *, real: bool) -> tuple[SandboxBackend, SandboxSpec
                 os.chown(path, *backend.owner, follow_symlinks=False)
         toolchains = () if sys.base_prefix == "/usr" else (sys.base_prefix,)
         return backend, replace(spec, layers=layers, toolchains=toolchains), PYTHON
-    return LocalBackend(), spec, PYTHON
+    return PlainBackend(), spec, PYTHON
 
 
 def python_layer(layer: Path) -> Path:
