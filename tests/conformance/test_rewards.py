@@ -1,0 +1,24 @@
+"""Every built-in reward passes the suite that any reward must pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from repodrome.envs.rewards.registry import _BUILTIN, make_reward
+from repodrome.tasks.model import RewardSpec
+from tests.conformance.reward_suite import CHECKS, Check
+
+CASES = (
+    ({"name": "tests"}, 0.0, 1.0),
+    ({"name": "tests", "mode": "fractional"}, 0.0, 1.0),
+)
+
+
+def test_every_builtin_reward_is_here() -> None:
+    assert {spec["name"] for spec, _, _ in CASES} == set(_BUILTIN)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("spec", "low", "high"), CASES, ids=str)
+def test_conforms(spec: dict[str, str], low: float, high: float, check: Check) -> None:
+    check(make_reward(RewardSpec.model_validate(spec)), low, high)
