@@ -199,7 +199,11 @@ class Spawner:
             **skeleton(),
         }
         mine.sendall(json.dumps(config).encode())
-        answer = json.loads(mine.recv(MAX_MESSAGE) or b'{"error": "it ended at once"}')
+        try:
+            said = mine.recv(MAX_MESSAGE)
+        except ConnectionResetError:  # it ended with our configuration unread
+            said = b""
+        answer = json.loads(said or b'{"error": "it ended at once"}')
         if "error" in answer:
             self.close()
             raise SandboxUnavailableError(
