@@ -296,26 +296,26 @@ def process_start(pid: int) -> int | None:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory although some of it may be read-only; a link is removed, not followed."""
+    """Remove a directory although some of it may be closed; a link is removed, not followed."""
+    try:
+        shutil.rmtree(directory, onerror=_unless_gone)
+    except PermissionError:
+        directory.chmod(stat.S_IRWXU)
+        # Top down: each is opened before the walk descends into it.
+        for parent, names, _ in os.walk(directory):
+            for path in (Path(parent, name) for name in names):
+                if not path.is_symlink():
+                    with suppress(FileNotFoundError):
+                        path.chmod(stat.S_IRWXU)
+        shutil.rmtree(directory, onerror=_unless_gone)
 
-    def onerror(function: Callable[..., object], path: str, info: object) -> None:
-        exc = info[1] if isinstance(info, tuple) else info
-        if isinstance(exc, FileNotFoundError):
-            return
-        if not isinstance(exc, PermissionError):
-            assert isinstance(exc, BaseException)
-            raise exc
-        for place in (Path(path).parent, Path(path)):
-            if not place.is_symlink():
-                with suppress(FileNotFoundError):
-                    place.chmod(stat.S_IRWXU)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            shutil.rmtree(path)
-        else:
-            Path(path).unlink(missing_ok=True)
 
-    # Python 3.12 has a new name for the parameter, 3.11 only this one.
-    shutil.rmtree(directory, onerror=onerror)
+# Python 3.12 has a new name for the parameter that takes this, 3.11 only "onerror".
+def _unless_gone(function: Callable[..., object], path: str, info: object) -> None:
+    exc = info[1] if isinstance(info, tuple) else info
+    assert isinstance(exc, BaseException)
+    if not isinstance(exc, FileNotFoundError):
+        raise exc
 
 
 def tree_size(directory: Path) -> int:

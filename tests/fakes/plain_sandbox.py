@@ -41,7 +41,13 @@ class PlainSandbox(LocalWorkspace):
         self._root.mkdir()
         (self._base / "home").mkdir()
         for layer in spec.layers:
-            shutil.copytree(layer / "workspace", self._root, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(
+                layer / "workspace",
+                self._root,
+                symlinks=True,
+                dirs_exist_ok=True,
+                copy_function=_copy_over,
+            )
         self.backend = backend
         self.closed = False
         self.running = asyncio.Event()
@@ -183,3 +189,9 @@ class PlainBackend:
 
     async def close(self) -> None:
         return None
+
+
+def _copy_over(source: str, target: str) -> None:
+    """Also over a file that may not be written, such as git's objects."""
+    Path(target).unlink(missing_ok=True)
+    shutil.copy2(source, target)

@@ -94,7 +94,7 @@ class Exporter:
             self._refuse(path, f"nested deeper than {MAX_DEPTH} directories")
             return
         try:
-            fd = openat2(self.merged, os.fsencode(path), _DIR, links=False)
+            fd = self._open(path, _DIR, 0o700)
         except OSError:
             self._refuse(path, "a directory that can't be read")
             return
@@ -149,12 +149,8 @@ class Exporter:
             return None
         self._left -= status.st_size
         try:
-            fd = openat2(self.merged, os.fsencode(path), _FILE, links=False)
-        except PermissionError:
-            fd = self._read_as_owner(path)
+            fd = self._open(path, _FILE, 0o600)
         except OSError:
-            fd = -1
-        if fd < 0:
             self._refuse(path, "can't be read")
             return None
         with os.fdopen(fd, "rb") as file:
@@ -167,16 +163,17 @@ class Exporter:
             return None
         return data
 
-    def _read_as_owner(self, path: str) -> int:
-        """Without root: a file that the agent made unreadable for itself."""
-        with suppress(OSError):
-            handle = openat2(self.merged, os.fsencode(path), os.O_PATH | os.O_NOFOLLOW, links=False)
-            try:
-                os.chmod(f"/proc/self/fd/{handle}", 0o600)
-            finally:
-                os.close(handle)
-            return openat2(self.merged, os.fsencode(path), _FILE, links=False)
-        return -1
+    def _open(self, path: str, flags: int, mode: int) -> int:
+        """Open what the agent saw; without root also what it has closed to itself."""
+        name = os.fsencode(path)
+        with suppress(PermissionError):
+            return openat2(self.merged, name, flags, links=False)
+        handle = openat2(self.merged, name, os.O_PATH | os.O_NOFOLLOW, links=False)
+        try:
+            os.chmod(f"/proc/self/fd/{handle}", mode)
+        finally:
+            os.close(handle)
+        return openat2(self.merged, name, flags, links=False)
 
     def _same_link(self, before: Path, path: str) -> bool:
         if not before.is_symlink():

@@ -185,7 +185,8 @@ async def test_missing_bwrap_is_refused_with_the_fix(layer: Path, tmp_path: Path
         await Elsewhere().start(SandboxSpec(layers=(layer,)))
 
 
-UNPRIVILEGED = "exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin "
+_LACKING = "-sys_admin,-dac_override,-dac_read_search"  # may neither mount nor pass by modes
+UNPRIVILEGED = f"exec setpriv --bounding-set {_LACKING} --inh-caps {_LACKING} "
 
 
 def test_without_user_namespaces_it_refuses_with_the_fix() -> None:

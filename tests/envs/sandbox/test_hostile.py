@@ -330,6 +330,8 @@ async def test_an_init_that_was_taken_over_ends_with_its_sandbox(
 async def test_nothing_runs_any_more_when_export_begins(sandbox: BubblewrapSandbox) -> None:
     await sandbox.shell("for i in $(seq 30); do (while :; do echo $i > f$i; done) & done")
     assert sandbox._live is not None
+    if not sandbox._spawner.cgroups.directories:
+        pytest.skip("no cgroup to look into")
     members = sandbox._spawner.cgroups.members
     name = sandbox._live.order.cgroup
     assert members(name)
