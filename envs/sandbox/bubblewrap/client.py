@@ -23,6 +23,7 @@ from typing import Any
 import anyio
 
 from repodrome.envs.sandbox.bubblewrap.cgroups import Cgroups, detect
+from repodrome.envs.sandbox.bubblewrap.messages import MAX_MESSAGE
 from repodrome.envs.sandbox.bubblewrap.root import skeleton
 from repodrome.envs.sandbox.bubblewrap.streams import close_all
 from repodrome.envs.sandbox.owner import Owner
@@ -40,7 +41,21 @@ NO_DESCRIPTORS = (
     "this process has no file descriptors left; raise the limit (`ulimit -n`) or run fewer "
     "episodes at once"
 )
-MAX_MESSAGE = 1 << 18
+BOOTSTRAP = """
+import sys, types
+from pathlib import Path
+
+# Our package's modules without its __init__, which would bring Gymnasium and NumPy along.
+name, place = "repodrome", Path(sys.argv[1])
+for part in (None, "envs", "sandbox", "bubblewrap"):
+    name, place = (f"{name}.{part}", place / part) if part else (name, place)
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [str(place)]
+from repodrome.envs.sandbox.bubblewrap.spawner import main
+
+main()
+"""
+_PACKAGES = str(Path(__file__).parents[3])
 START_SECONDS = 120.0
 """What the spawner gets to start something on a machine that is very busy."""
 END_SECONDS = 15.0
@@ -174,9 +189,8 @@ class Spawner:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for sock in (mine, theirs):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        script = str(Path(__file__).with_name("spawner.py"))
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", script, str(theirs.fileno())],
+            [sys.executable, "-I", "-S", "-c", BOOTSTRAP, _PACKAGES, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -33,22 +33,24 @@ def descriptors() -> list[str]:
 
 
 def processes() -> list[int]:
-    """Host pids in any cgroup of our sandboxes, warm blanks left out."""
+    """Host pids in any cgroup of our sandboxes; not blanks, nor as many warm sandboxes as may be."""
     made = spawner()
-    prefix = f"{made._process.pid}"
-    found = set()
-    for directory in made.cgroups.directories.values():
-        for path in Path(directory).iterdir():
-            if path.name.split("-")[4:5] == [prefix]:
-                found |= {int(p) for p in (path / "cgroup.procs").read_text().split()}
-    return [pid for pid in found if b"spawner.py" not in _line(pid)]
+    groups = []
+    for name in {path.name for d in made.cgroups.directories.values() for path in Path(d).iterdir()}:
+        if name.split("-")[4:5] == [str(made._process.pid)]:
+            lines = {pid: _line(pid) for pid in made.cgroups.members(name)}
+            groups.append({pid: line for pid, line in lines.items() if b"main()" not in line})
+    warm = [g for g in groups if g and all(INIT.encode() in line for line in g.values())]
+    for group in warm[:READY_SANDBOXES]:
+        groups.remove(group)
+    return [pid for group in groups for pid in group]
 
 
 def _line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return b"spawner.py"
+        return b"main()"
 
 
 async def settled(before: list[str]) -> None:

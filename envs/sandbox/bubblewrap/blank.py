@@ -1,0 +1,181 @@
+"""The spawner's children: forked ahead of time, they carry out one order and become bwrap."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+from typing import Any, NoReturn
+
+from repodrome.envs.sandbox.bubblewrap.messages import MAX_MESSAGE, receive, send
+from repodrome.envs.sandbox.bubblewrap.mounts import Filesystem
+from repodrome.envs.sandbox.bubblewrap.syscalls import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    MS_NODEV,
+    MS_NOSUID,
+    die_with_parent,
+    loopback_up,
+    mount,
+    setns,
+    unshare,
+    write_file,
+)
+
+
+class Blank:
+    """A child waiting for its order, already in its own cgroup and namespaces.
+
+    What bwrap would else unshare itself (network, IPC, host name) is made here, ahead of time.
+
+    Args:
+        network: stay in the host's network.
+    """
+
+    def __init__(self, config: dict[str, Any], number: int, network: bool = False) -> None:
+        self.config, self.network = config, network
+        self.name = f"{config['prefix']}-{number}"
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            mine.close()
+            self._child(theirs)
+        theirs.close()
+        self.sock = mine
+
+    def _child(self, sock: socket.socket) -> NoReturn:
+        code = 1
+        try:
+            die_with_parent()
+            if os.getppid() != 0:  # the spawner is outside of this pid namespace, or has ended
+                os._exit(1)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for directory in self.config["cgroups"].values():
+                os.makedirs(f"{directory}/{self.name}", exist_ok=True)
+                write_file(f"{directory}/{self.name}/cgroup.procs", "0")
+            unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
+            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)  # bwrap looks itself up there
+            socket.sethostname("sandbox")
+            if not self.network:
+                unshare(CLONE_NEWNET)
+                loopback_up()
+            data, fds = receive(sock)
+            if data:
+                self._obey(json.loads(data), fds)
+                code = 0
+        except OSError as error:
+            os.write(2, f"repodrome spawner: a child could not start: {error}\n".encode())
+        finally:
+            os._exit(code)
+
+    def _obey(self, order: dict[str, Any], numbers: list[int]) -> None:
+        fds = dict(zip(order["fds"], numbers, strict=True))
+        reply = socket.socket(fileno=fds["reply"])
+        try:
+            for controller, name, value in order.get("limits", ()):
+                directory = self.config["cgroups"].get(controller)
+                if directory:
+                    write_file(f"{directory}/{self.name}/{name}", value)
+            handles: tuple[int, ...] = ()
+            if order.get("empty"):
+                handles = (Filesystem(self.config, order, fds).make_empty(),)
+            elif "ns" in fds:
+                setns(fds["ns"], CLONE_NEWNS)
+            else:
+                handles = Filesystem(self.config, order, fds).make()
+            answer = {"pid": order["pid"], "cgroup": self.name}
+            send(reply, answer, handles)
+            for handle in handles:
+                os.close(handle)
+            if order.get("argv"):
+                self._become(order, fds)
+        except (OSError, ValueError) as error:
+            send(reply, {"error": str(error)})
+            os._exit(125)
+
+    def _become(self, order: dict[str, Any], fds: dict[str, int]) -> None:
+        """Turn into bwrap, without privileges."""
+        for target, name in ((0, "stdin"), (1, "stdout"), (2, "stderr"), (10, "seccomp")):
+            if name in fds:
+                os.dup2(fds[name], target, inheritable=True)
+        os.closerange(11, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        for fd in range(3, 11):
+            if not (fd == 10 and "seccomp" in fds):
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass
+        for name, value in order.get("rlimits", {}).items():
+            kind = getattr(resource, name)
+            _soft, hard = resource.getrlimit(kind)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (value, value))
+        os.chdir("/")
+        os.umask(0o022)
+        if not self.config["rootless"]:
+            os.setgroups([])
+            os.setresgid(*(self.config["gid"],) * 3)
+            os.setresuid(*(self.config["uid"],) * 3)
+        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.execve(order["argv"][0], order["argv"], {"PATH": "/usr/bin:/bin"})
+
+
+class Profile:
+    """What live sandboxes of the same kind have in common, whatever their task.
+
+    Args:
+        order: command line, limits of processes and toolchains.
+        seccomp: descriptor of the filter's program, or -1.
+    """
+
+    def __init__(self, order: dict[str, Any], seccomp: int) -> None:
+        self.order, self.seccomp = order, seccomp
+
+    def fits(self, order: dict[str, Any]) -> bool:
+        """Whether a sandbox of this profile will do for an order."""
+        return all(order[key] == value for key, value in self.order.items())
+
+
+class Warm:
+    """A sandbox that runs already, with nothing in it: the next order of its profile fills it."""
+
+    def __init__(self, profile: Profile, blank: Blank) -> None:
+        self.profile, self.name, self.pid = profile, blank.name, blank.pid
+        self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stdin, self.control = os.pipe2(os.O_CLOEXEC)
+        self.stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)
+        fds = {"reply": theirs.fileno(), "stdin": stdin}
+        fds |= {"stdout": self.stderr, "stderr": self.stderr}
+        seccomp = -1
+        if profile.seccomp >= 0:  # whoever reads it needs an offset of its own
+            seccomp = fds["seccomp"] = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+            os.write(seccomp, os.pread(profile.seccomp, 1 << 20, 0))
+            os.lseek(seccomp, 0, os.SEEK_SET)
+        small = {"size": 1 << 20, "inodes": 1000}
+        order = {**profile.order, **small, "empty": True, "pid": blank.pid, "fds": list(fds)}
+        send(blank.sock, order, tuple(fds.values()))
+        blank.sock.close()
+        theirs.close()
+        os.close(stdin)
+        if seccomp >= 0:
+            os.close(seccomp)
+
+    def namespace(self) -> int:
+        """Its mount namespace; -1 while it is not ready."""
+        try:
+            _, fds, _, _ = socket.recv_fds(self.sock, MAX_MESSAGE, 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return -1
+        return fds[0] if fds else -1
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.sock.close()
+        os.close(self.control)
+        os.close(self.stderr)
