@@ -14,7 +14,8 @@ import pytest
 
 from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.client import spawner
+from repodrome.envs.sandbox.bubblewrap.client import READY_SANDBOXES, spawner
+from repodrome.envs.sandbox.bubblewrap.live import INIT
 from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
 from repodrome.errors import SandboxError
 
@@ -36,7 +37,9 @@ def processes() -> list[int]:
     """Host pids in any cgroup of our sandboxes; not blanks, nor as many warm sandboxes as may be."""
     made = spawner()
     groups = []
-    for name in {path.name for d in made.cgroups.directories.values() for path in Path(d).iterdir()}:
+    for name in {
+        path.name for d in made.cgroups.directories.values() for path in Path(d).iterdir()
+    }:
         if name.split("-")[4:5] == [str(made._process.pid)]:
             lines = {pid: _line(pid) for pid in made.cgroups.members(name)}
             groups.append({pid: line for pid, line in lines.items() if b"main()" not in line})
