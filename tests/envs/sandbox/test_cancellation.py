@@ -34,7 +34,7 @@ def descriptors() -> list[str]:
 
 
 def processes() -> list[int]:
-    """Host pids in any cgroup of our sandboxes; not blanks, nor as many warm sandboxes as may be."""
+    """Host pids in our sandboxes' cgroups; not blanks, nor as many warm ones as may be."""
     made = spawner()
     groups = []
     for name in {
