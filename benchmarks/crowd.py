@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.corpus import command, make_task
 from benchmarks.timing import PYTHON, Row, in_ms
-from repodrome.envs.sandbox.owner import start_time
+from repodrome.liveness import start_time
 
 MEMBERS = 200
 

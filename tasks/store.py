@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repodrome.errors import SetupError, UsageError
+from repodrome.liveness import has_ended, start_time
 from repodrome.tasks.home import home
 
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\Z")
@@ -174,7 +175,7 @@ class Store:
         self.path(kind, "x")
         parent = self._made(self.root / "staging")
         pid = os.getpid()
-        start = process_start(pid) or 0
+        start = start_time(pid) or 0
         staged = parent / f"{kind}.{_host_token()}.{pid}.{start}.{secrets.token_hex(6)}"
         try:
             staged.mkdir()
@@ -285,16 +286,6 @@ def default_root() -> Path:
     return base / "repodrome"
 
 
-def process_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when there is none of that id."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The command name may hold blanks and parentheses: count from the last ')'.
-    return int(fields[fields.rindex(b")") + 2 :].split()[19])
-
-
 def remove_tree(directory: Path) -> None:
     """Remove a directory although some of it may be closed; a link is removed, not followed."""
     try:
@@ -371,7 +362,7 @@ def _is_stale(staged: Path) -> bool:
     """Whether the owner named in a staging directory is gone."""
     parts = staged.name.rsplit(".", 4)
     if len(parts) == 5 and parts[2].isdigit() and parts[3].isdigit() and parts[1] == _host_token():
-        return process_start(int(parts[2])) != int(parts[3])
+        return has_ended(int(parts[2]), int(parts[3]))
     try:
         return time.time() - staged.stat().st_mtime > _FOREIGN_STALE_SECONDS
     except FileNotFoundError:

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-
-def start_time(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot; None when it isn't there (or is a zombie)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()  # the name in it may be any bytes
-    except OSError:
-        return None
-    fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+from repodrome.liveness import has_ended, start_time
 
 
 @cache
@@ -61,4 +53,4 @@ class Owner:
             return True
         if self.namespace != _pid_namespace():
             return False
-        return start_time(self.pid) != self.started
+        return has_ended(self.pid, self.started)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from repodrome.errors import SetupError, UsageError
-from repodrome.tasks.store import Store, process_start, remove_tree
+from repodrome.tasks.store import Store, remove_tree
 
 BUILDER = """
 import sys
@@ -217,14 +217,6 @@ def test_remove_tree_manages_closed_directories(tmp_path: Path) -> None:
     inner.parent.chmod(0)
     remove_tree(tmp_path / "top")
     assert not (tmp_path / "top").exists() and tmp_path.exists()
-
-
-def test_process_start_tells_processes_apart() -> None:
-    child = subprocess.Popen(["sleep", "60"])
-    assert process_start(child.pid) is not None and process_start(os.getpid())
-    child.kill()
-    child.wait()
-    assert process_start(child.pid) is None
 
 
 @pytest.mark.parametrize(
