@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from repodrome.envs.grading.verdict import TestStatus
+from repodrome.envs.grading.verdict import TestStatus, worst
 from repodrome.errors import UnknownNameError, UsageError
 
 MAX_REPORT = 32 << 20
@@ -58,22 +58,6 @@ class Parser(Protocol):
 
     def __call__(self, output: CommandOutput) -> Parsed:
         """Never raises on bad input: that is a ``problem``."""
-
-
-_RANK = (
-    TestStatus.ERROR,
-    TestStatus.FAILED,
-    TestStatus.MISSING,
-    TestStatus.SKIPPED,
-    TestStatus.XFAILED,
-    TestStatus.XPASSED,
-    TestStatus.PASSED,
-)
-
-
-def worst(first: TestStatus, second: TestStatus) -> TestStatus:
-    """The one further from passing."""
-    return min(first, second, key=_RANK.index)
 
 
 def _tally(statuses: Mapping[str, TestStatus], exit_code: int | None) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from repodrome.envs.grading.verdict import TestStatus
+from repodrome.envs.grading.verdict import TestStatus, worst
 from repodrome.envs.sandbox.base import ENV_PREFIX, Sandbox
 from repodrome.errors import GradingError
 from repodrome.tasks.model import VerifierSpec
@@ -19,16 +19,6 @@ from repodrome.tools.workspace import CommandResult
 PYTHON = f"{ENV_PREFIX}/bin/python"
 LOG_BYTES = 64 << 10
 _MAX_RESULTS = 16 << 20
-
-_WORST_FIRST = (
-    TestStatus.ERROR,
-    TestStatus.FAILED,
-    TestStatus.MISSING,
-    TestStatus.SKIPPED,
-    TestStatus.XFAILED,
-    TestStatus.XPASSED,
-    TestStatus.PASSED,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +169,7 @@ def read_answer(result: CommandResult, nonce: str, *, seconds: float, limit: flo
                 )
             elif kind == "test":
                 test, status = str(fields["id"]), TestStatus(fields["status"])
-                known = statuses.get(test, status)
-                statuses[test] = min(known, status, key=_WORST_FIRST.index)
+                statuses[test] = worst(statuses.get(test, status), status)
         except (ValueError, TypeError, KeyError, RecursionError):
             # Only code within the run knows the nonce; what it garbled isn't a result.
             continue

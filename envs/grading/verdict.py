@@ -21,6 +21,22 @@ class TestStatus(StrEnum):
     MISSING = "missing"
 
 
+_WORST_FIRST = (
+    TestStatus.ERROR,
+    TestStatus.FAILED,
+    TestStatus.MISSING,
+    TestStatus.SKIPPED,
+    TestStatus.XFAILED,
+    TestStatus.XPASSED,
+    TestStatus.PASSED,
+)
+
+
+def worst(first: TestStatus, second: TestStatus) -> TestStatus:
+    """The one further from passing, for a test that was reported twice."""
+    return min(first, second, key=_WORST_FIRST.index)
+
+
 class Verdict(BaseModel):
     """What the verifier found.
 
