@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from repodrome.envs.trajectory import AssistantTurn, ToolCall
+from repodrome.envs.trajectory import AssistantTurn, ToolCall, storable
 
 MAX_ACTION_CHARS = 4 << 20
 """Longest turn that is read, in characters of text and arguments; a longer one is malformed."""
@@ -80,23 +80,23 @@ def _checked(given: AssistantTurn, turn: int) -> AssistantTurn:
         if size > MAX_ACTION_CHARS:
             raise _TooLong(size)
     except _Unreadable as error:
-        return AssistantTurn(content=_clean(given.content[:1000]), malformed=str(error))
+        return AssistantTurn(content=storable(given.content[:1000]), malformed=str(error))
     return given.model_copy(update={"tool_calls": tuple(calls)})
 
 
 def _from_text(text: str, turn: int) -> AssistantTurn:
     if len(text) > MAX_ACTION_CHARS:
-        return AssistantTurn(content=_clean(text[:1000]), malformed=str(_TooLong(len(text))))
+        return AssistantTurn(content=storable(text[:1000]), malformed=str(_TooLong(len(text))))
     text = text.removeprefix("\ufeff")
     if not text.lstrip().startswith("{"):
         return _guarded({"content": text}, turn, raw=text)
     try:
         message = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
-        return AssistantTurn(content=_clean(text), malformed="the JSON is nested too deeply")
+        return AssistantTurn(content=storable(text), malformed="the JSON is nested too deeply")
     except ValueError as error:
         return AssistantTurn(
-            content=_clean(text),
+            content=storable(text),
             malformed=f"the turn begins with '{{' but is not JSON ({error}); send {FORM}, or plain "
             "text as a final message",
         )
@@ -110,7 +110,7 @@ def _guarded(message: Mapping[str, Any], turn: int, *, raw: str | None) -> Assis
         shown = _shown(message, raw)
         if isinstance(error, _TooLong):
             shown = shown[:1000]
-        return AssistantTurn(content=_clean(shown), malformed=str(error))
+        return AssistantTurn(content=storable(shown), malformed=str(error))
 
 
 def _from_mapping(message: Mapping[str, Any], turn: int) -> AssistantTurn:
@@ -231,7 +231,7 @@ def _usage(value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping):
         return {}
     return {
-        _clean(key): count
+        storable(key): count
         for key, count in value.items()
         if isinstance(key, str) and type(count) is int and 0 <= count < 1 << 53
     }
@@ -266,8 +266,3 @@ def _shown(message: Any, raw: str | None) -> str:
         return json.dumps(message, ensure_ascii=False, default=str)[:MAX_ACTION_CHARS]
     except (TypeError, ValueError, RecursionError):
         return repr(type(message))
-
-
-def _clean(text: str) -> str:
-    """The text with what UTF-8 can't hold replaced."""
-    return text.encode(errors="replace").decode()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from repodrome.envs.events import Event, EventHandler
-from repodrome.envs.trajectory import ToolCall, ToolResult
+from repodrome.envs.trajectory import ToolCall, ToolResult, storable
 from repodrome.errors import InfraError
 from repodrome.tasks.model import Limits
 from repodrome.tools.base import ToolContext
@@ -143,14 +143,3 @@ def interrupted(call: ToolCall, code: str) -> ToolResult:
 
 def _refused(call: ToolCall, code: str, text: str) -> ToolResult:
     return ToolResult(call_id=call.id, name=call.name, text=text, error=code)
-
-
-def storable(text: str) -> str:
-    """The text with what UTF-8 can't hold (lone surrogates from file names) replaced."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="replace").decode()
-    return text

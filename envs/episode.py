@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from repodrome.envs.actions import parse_turn
-from repodrome.envs.calls import CallRunner, storable
+from repodrome.envs.calls import CallRunner
 from repodrome.envs.environment import Prepared, prepare
 from repodrome.envs.events import Event, EventHandler
 from repodrome.envs.gate import Gate
@@ -32,7 +32,14 @@ from repodrome.envs.sandbox.base import (
     SandboxSpec,
     Snapshot,
 )
-from repodrome.envs.trajectory import AssistantTurn, Step, StopReason, ToolResult, Trajectory
+from repodrome.envs.trajectory import (
+    AssistantTurn,
+    Step,
+    StopReason,
+    ToolResult,
+    Trajectory,
+    storable,
+)
 from repodrome.errors import InfraError, UsageError
 from repodrome.tasks.model import RewardSpec, Task, ToolsSpec
 from repodrome.tools.base import ToolContext, ToolState

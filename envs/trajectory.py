@@ -82,3 +82,14 @@ class Trajectory(Frozen):
     stop_reason: StopReason | None = None
     final_message: str = ""
     infra_error: str = ""
+
+
+def storable(text: str) -> str:
+    """The text with what UTF-8 can't hold (lone surrogates from file names) replaced."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
+    return text
