@@ -19,6 +19,7 @@ from typing import Any
 from repodrome.envs.trajectory import AssistantTurn, ToolCall
 from repodrome.errors import UsageError
 from repodrome.harness.agents.base import AgentContext
+from repodrome.tasks.folder import solution_kind
 from repodrome.tasks.model import Task
 from repodrome.tasks.source import Materialised
 
@@ -104,14 +105,14 @@ def solution_calls(task: Task, materialised: Materialised) -> list[_Call]:
     Raises:
         UsageError: the task has no solution; the message says where to put one.
     """
-    folder = task.folder / "solution"
-    script, patch, workspace = folder / "solve.sh", folder / "solution.patch", folder / "workspace"
-    if script.is_file():
+    folder, kind = task.folder / "solution", solution_kind(task)
+    if kind == "script":
         return _script_calls(task, folder)
-    if patch.is_file():
-        return [("apply_patch", {"patch": patch.read_text(encoding="utf-8")})]
+    if kind == "patch":
+        patch = (folder / "solution.patch").read_text(encoding="utf-8")
+        return [("apply_patch", {"patch": patch})]
     # Edits never add files, so laying the originals back undoes all of them.
-    answer = workspace if workspace.is_dir() else materialised.reference
+    answer = folder / "workspace" if kind == "files" else materialised.reference
     calls = file_calls(_files(answer, materialised.workspace), task)
     if not calls:
         raise UsageError(
