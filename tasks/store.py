@@ -151,12 +151,6 @@ class Store:
             os.close(fd)
 
     @contextmanager
-    def lock(self, kind: str, key: str) -> Iterator[None]:
-        """:meth:`acquire` as a context."""
-        with self.acquire(kind, key):
-            yield
-
-    @contextmanager
     def staging(self, kind: str) -> Iterator[Path]:
         """A new empty directory on the store's file system; removed at the end unless published.
 
@@ -198,21 +192,6 @@ class Store:
                 raise self._translated(exc) from exc
             remove_tree(staged)
         return final
-
-    def adopt(self, kind: str, key: str, directory: Path) -> Path:
-        """Move a finished directory, from wherever it lies, into the store as that entry."""
-        with self.acquire(kind, key):
-            final = self.path(kind, key)
-            if final.is_dir():
-                remove_tree(directory)
-                return final
-            staged = self.new_staging(kind)
-            try:
-                staged.rmdir()
-                shutil.move(directory, staged)
-            except OSError as exc:
-                raise self._translated(exc) from exc
-            return self.publish(staged, kind, key)
 
     def clean(self, *, stale_only: bool = True) -> Cleaned:
         """Remove what dead owners left half-built; with ``stale_only=False`` every entry as well.

@@ -58,10 +58,3 @@ def score(context: RewardContext, rewards: Iterable[tuple[Reward, float]]) -> Re
     if context.verdict.tampering:
         total = min(total, 0.0)
     return RewardReport(total=total, rewards=tuple(parts), verdict=context.verdict)
-
-
-def infra_failed(error: BaseException) -> RewardReport:
-    """The report of an episode that says nothing about the agent: masked, never a reward of 0."""
-    return RewardReport(
-        total=None, infra_failed=True, infra_error=f"{type(error).__name__}: {error}"
-    )

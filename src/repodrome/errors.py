@@ -39,26 +39,24 @@ class UnknownNameError(UsageError):
         kind: what was looked for, e.g. ``"task"``.
         name: the name as given.
         known: every name of that kind.
+
+    Attributes:
+        suggestions: the nearest known names, best first.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind = kind
         self.name = name
         self.known = sorted(known)
-        near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
-        if near:
-            tail = f"did you mean {' or '.join(repr(n) for n in near)}?"
+        self.suggestions = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
+        if self.suggestions:
+            tail = f"did you mean {' or '.join(repr(n) for n in self.suggestions)}?"
         elif self.known:
             shown = ", ".join(self.known[:12]) + (", …" if len(self.known) > 12 else "")
             tail = f"known: {shown}"
         else:
             tail = "none is registered"
         super().__init__(f"unknown {kind} {name!r}; {tail}")
-
-    @property
-    def suggestions(self) -> list[str]:
-        """The nearest known names, best first."""
-        return difflib.get_close_matches(self.name, self.known, n=3, cutoff=0.5)
 
 
 class TaskFormatError(UsageError):

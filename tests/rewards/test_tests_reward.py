@@ -11,10 +11,10 @@ import pytest
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.envs.rewards.base import Reward, RewardContext, RewardResult
 from repodrome.envs.rewards.registry import make_reward
-from repodrome.envs.rewards.report import infra_failed, rewards_of, score
+from repodrome.envs.rewards.report import rewards_of, score
 from repodrome.envs.sandbox.base import Change
 from repodrome.envs.trajectory import Trajectory
-from repodrome.errors import GradingError, UnknownNameError, UsageError
+from repodrome.errors import UnknownNameError, UsageError
 from repodrome.tasks.model import RewardSpec, Source, Task
 
 P, F, S = TestStatus.PASSED, TestStatus.FAILED, TestStatus.SKIPPED
@@ -85,10 +85,3 @@ def test_tampering_voids_a_positive_total() -> None:
     caught = context(fail_to_pass={"a": P}, tampering=("a must-fail test passed",))
     assert score(caught, [(Fixed("other", False, 1.0), 1.0)]).total == 0.0
     assert score(caught, [(Fixed("other", False, -1.0), 1.0)]).total == -1.0
-
-
-def test_infra_failure_has_no_total() -> None:
-    report = infra_failed(GradingError("no pytest"))
-    assert report.total is None
-    assert report.infra_failed
-    assert "no pytest" in report.infra_error
