@@ -1,4 +1,4 @@
-"""What all tests share: which sandbox backends the conformance suites run on."""
+"""What all tests share: the event loop, and which sandbox backends the suites run on."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "sandbox_backend" in metafunc.fixturenames:
         names = metafunc.config.getoption("--sandbox-backend") or BACKENDS
         metafunc.parametrize("sandbox_backend", names)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

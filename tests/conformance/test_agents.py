@@ -22,11 +22,6 @@ NAMES = ("oracle", "nop", "scripted", "human")
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     monkeypatch.setenv("REPODROME_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "task"

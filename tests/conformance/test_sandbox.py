@@ -32,11 +32,6 @@ def count(pattern: str) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def layer(tmp_path: Path, backend: SandboxBackend) -> Path:
     root = tmp_path / "layer"
     workspace = root / "workspace"

@@ -16,11 +16,6 @@ from tests.fakes.local_workspace import LocalWorkspace
 Call = Callable[..., Awaitable[CallOutcome]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Desk:
     """One episode's worth of tools over a temporary directory."""

@@ -11,11 +11,6 @@ from repodrome.envs.sandbox.bubblewrap.client import sandbox_owner
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def layer(tmp_path: Path) -> Path:
     root = tmp_path / "layer"
     (root / "workspace").mkdir(parents=True)

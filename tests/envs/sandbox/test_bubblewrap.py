@@ -16,7 +16,6 @@ import pytest
 from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
 from repodrome.envs.sandbox.bubblewrap.cgroups import detect
-from repodrome.envs.sandbox.bubblewrap.client import sandbox_owner
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.envs.sandbox.reaper import reap
 from repodrome.errors import SandboxError, SandboxUnavailableError
@@ -41,22 +40,6 @@ async def main():
 
 anyio.run(main)
 """
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def layer(tmp_path: Path) -> Path:
-    root = tmp_path / "layer"
-    (root / "workspace").mkdir(parents=True)
-    (root / "workspace/a.txt").write_text("a\n")
-    tmp_path.chmod(0o755)
-    for path in (root, *root.rglob("*")):
-        os.chown(path, *sandbox_owner())
-    return root
 
 
 def left_of(owner: Owner) -> list[str]:

@@ -73,11 +73,6 @@ SAID = [
 ]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def place(parent: Path, name: str) -> Path:
     made = parent / name
     made.mkdir(parents=True)
