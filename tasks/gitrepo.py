@@ -39,6 +39,8 @@ _CONFIG = """\
 \tname = agent
 \temail = agent@localhost
 """
+# What running Python leaves behind is nobody's work, whether or not the project ignores it.
+_EXCLUDE = "__pycache__/\n*.py[co]\n.pytest_cache/\n.mypy_cache/\n.ruff_cache/\n"
 
 
 def fetch_tree(url: str, commit: str, target: Path, scratch: Path) -> None:
@@ -105,6 +107,7 @@ def make_repository(workspace: Path) -> None:
     directory = workspace / ".git"
     _plain_repository(directory)
     (directory / "config").write_text(_CONFIG)
+    (directory / "info" / "exclude").write_text(_EXCLUDE)
     git = _git(directory, workspace, clean=True)
     try:
         _call(git, ["add", "--all", "--force", "."])

@@ -24,7 +24,7 @@ from repodrome.tasks.store import Store
 
 KIND = "pristine"
 # Part of every key: raise it when what materialise makes of the same task changes.
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def test_the_workspace_is_a_repository_of_one_commit(make_task, store: Store) ->
     assert git(workspace, "rev-list", "--all", "--count") == "1\n"
     assert git(workspace, "branch", "--all") == "* main\n"
     assert git(workspace, "status", "--porcelain", "--ignored") == ""
+    assert git(workspace, "check-ignore", "pkg/__pycache__/m.cpython-311.pyc") != ""
     assert git(workspace, "remote") == ""
     objects = git(workspace, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
     reachable = git(workspace, "rev-list", "--objects", "--all").splitlines()
