@@ -109,7 +109,8 @@ class Live:
             yield
         finally:
             self._frozen -= 1
-            self.spawner.cgroups.freeze(self.order.cgroup, False)
+            if not self._frozen:  # else another copy is being taken
+                self.spawner.cgroups.freeze(self.order.cgroup, False)
 
     def channel(self, *, error: bool = False, input: bool = False) -> Channel:
         """Make the FIFOs of a new program."""
