@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +15,20 @@ from repodrome.envs.sandbox.base import WORKSPACE, Change, SandboxSpec, Snapshot
 from repodrome.envs.sandbox.beneath import Beneath
 from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner, sandbox_owner
 from repodrome.envs.sandbox.bubblewrap.export import Exporter
+from repodrome.envs.sandbox.bubblewrap.files import (
+    DIRECTORY,
+    BubblewrapSnapshot,
+    Files,
+    copy_upper,
+)
 from repodrome.envs.sandbox.bubblewrap.live import INIT_ARGV, Live, entrance
 from repodrome.envs.sandbox.bubblewrap.place import Place
 from repodrome.envs.sandbox.bubblewrap.program import Program
 from repodrome.envs.sandbox.bubblewrap.shell import Shell
+from repodrome.envs.sandbox.bubblewrap.shells import Shells
 from repodrome.envs.sandbox.bubblewrap.streams import close_all
-from repodrome.envs.sandbox.bubblewrap.treecopy import TreeCopy
-from repodrome.errors import SandboxError, WorkspaceError
+from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult, FileInfo
-
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-MAX_SESSIONS = 32
-"""Shells of one sandbox: each costs the host five descriptors."""
-
-
-@dataclass
-class Files:
-    """The filesystem of a sandbox, alive as long as these descriptors are open.
-
-    Attributes:
-        base: the quota'd tmpfs with ``upper``, ``tmp`` and ``ctl``.
-        root: the overlay's root.
-        namespace: the mount namespace that holds both.
-    """
-
-    base: int
-    root: int
-    namespace: int
-
-    @classmethod
-    def of(cls, order: Order) -> Files:
-        """Take what an order made."""
-        base, root, namespace = order.handles
-        order.handles = []
-        return cls(base, root, namespace)
-
-    def close(self) -> None:
-        """Let the kernel take everything down; idempotent."""
-        close_all((self.base, self.root, self.namespace))
-        self.base = self.root = self.namespace = -1
-
-
-@dataclass
-class BubblewrapSnapshot:
-    """Copied files and shell states; implements :class:`Snapshot`."""
-
-    files: Files
-    shells: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-
-    async def release(self) -> None:
-        """Give its space back; idempotent."""
-        self.files.close()
 
 
 class BubblewrapSandbox:
@@ -79,14 +42,10 @@ class BubblewrapSandbox:
         self._files: Files | None = None
         self._workspace: Beneath | None = None
         self._live: Live | None = None
-        self._shells: dict[str, Shell] = {}
-        self._cwds: dict[str, str] = {}
-        self._states: dict[str, bytes] = {}
-        self._locks: dict[str, anyio.Lock] = {}
+        self._shells = Shells()
         self._reviving = anyio.Lock(fast_acquire=True)
         self._runs: set[Order] = set()
         self._oom_seen = 0
-        self._count = 0
         self._closed = False
 
     def usable(self) -> bool:
@@ -134,7 +93,7 @@ class BubblewrapSandbox:
     def _adopt(self, order: Order) -> None:
         self._files = Files.of(order)
         root = self._files.root
-        fd = os.open("workspace", _DIRECTORY, dir_fd=root)
+        fd = os.open("workspace", DIRECTORY, dir_fd=root)
         self._workspace = Beneath(fd, WORKSPACE, self._owner)
 
     async def _start_live(self, message: dict[str, Any], fds: dict[str, int]) -> None:
@@ -165,7 +124,7 @@ class BubblewrapSandbox:
                 if order.handles:
                     self._adopt(order)
                 assert self._files is not None
-                ctl = os.open("ctl", _DIRECTORY, dir_fd=self._files.base)
+                ctl = os.open("ctl", DIRECTORY, dir_fd=self._files.base)
             except OSError as error:
                 raise SandboxError(f"the sandbox could not be started: {error}") from error
             undo.pop_all()
@@ -181,6 +140,11 @@ class BubblewrapSandbox:
         )
 
     # -- files -------------------------------------------------------------------------------
+
+    def _open_files(self) -> Files:
+        if self._files is None or self._closed:
+            raise SandboxError("the sandbox is closed")
+        return self._files
 
     def _beneath(self) -> Beneath:
         if self._workspace is None or self._closed:
@@ -212,27 +176,19 @@ class BubblewrapSandbox:
     async def _alive(self) -> Live:
         """The running init; a new one if it was ended by an export, restore or by the agent."""
         async with self._reviving:
-            if self._closed or self._files is None:
-                raise SandboxError("the sandbox is closed")
+            files = self._open_files()
             if self._live is None:
-                await self._start_live({}, {"ns": self._files.namespace})
+                await self._start_live({}, {"ns": files.namespace})
             assert self._live is not None
             return self._live
 
     async def _shell(self, session: str) -> Shell:
         live = await self._alive()
-        shell = self._shells.get(session)
-        if shell is not None and shell.live is live and not shell.lost:
-            return shell
+        shell = self._shells.find(session, live)
         if shell is not None:
-            shell.close()
-            del self._shells[session]
-        elif len(self._shells) >= MAX_SESSIONS:
-            raise WorkspaceError(
-                f"{MAX_SESSIONS} shells are open already; use one of them", code="too_many_sessions"
-            )
+            return shell
         try:
-            shell = await self._open_shell(live, session, self._states.pop(session, b""))
+            return await self._shells.open(session, live)
         except TimeoutError:
             # The agent's processes keep it from coming up (all pids taken, init stopped, a state
             # that never ends): without them it does.
@@ -241,23 +197,9 @@ class BubblewrapSandbox:
                     await self._end_live()
             live = await self._alive()
             try:
-                shell = await self._open_shell(live, session, b"")
+                return await self._shells.open(session, live)
             except TimeoutError as error:
                 raise SandboxError("a new shell does not answer") from error
-        self._shells[session] = shell
-        return shell
-
-    async def _open_shell(self, live: Live, session: str, state: bytes) -> Shell:
-        self._count += 1
-        name = f"state-{self._count}"
-        path = live.file(name, state) if state else ""
-        try:
-            return await Shell.open(
-                live, session, cwd=self._cwds.get(session, WORKSPACE), state=path
-            )
-        finally:
-            if path:
-                live.remove(name)
 
     async def shell(
         self,
@@ -268,7 +210,7 @@ class BubblewrapSandbox:
         max_output: int = 1 << 20,
     ) -> CommandResult:
         """See :class:`~repodrome.tools.workspace.Workspace`."""
-        async with self._locks.setdefault(session, anyio.Lock(fast_acquire=True)):
+        async with self._shells.lock(session):
             shell = await self._shell(session)
             try:
                 with shell.live.used():
@@ -281,7 +223,7 @@ class BubblewrapSandbox:
                 raise SandboxError("the sandbox was closed while the command ran")
             if result.shell_lost and not self._spawner.alive():
                 raise SandboxError("the sandbox's spawner process is gone")
-            self._cwds[session] = shell.cwd
+            self._shells.note_cwd(shell)
             return self._with_oom(result)
 
     async def _lost_all(self, shell: Shell) -> CommandResult:
@@ -330,10 +272,9 @@ class BubblewrapSandbox:
         max_output: int = 1 << 20,
     ) -> CommandResult:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
-        if self._closed or self._files is None:
-            raise SandboxError("the sandbox is closed")
+        namespace = self._open_files().namespace
         program = Program(tuple(argv), stdin, cwd or WORKSPACE, dict(env or {}), max_output)
-        result = await program.run_fresh(self._place, self._files.namespace, timeout, self._runs)
+        result = await program.run_fresh(self._place, namespace, timeout, self._runs)
         if self._closed:
             raise SandboxError("the sandbox was closed while the program ran")
         return result
@@ -343,8 +284,7 @@ class BubblewrapSandbox:
     async def _end_live(self) -> None:
         """Kill every process inside; files stay."""
         live, self._live = self._live, None
-        shells = list(self._shells.values())
-        self._shells.clear()
+        shells = self._shells.take_all()
         try:
             if live is not None:
                 await live.close()
@@ -356,11 +296,10 @@ class BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         async with self._reviving:
             await self._end_live()
-        if self._files is None or self._closed:
-            raise SandboxError("the sandbox is closed")
+        base = self._open_files().base
         layers = [layer / "workspace" for layer in self.spec.layers]
         try:
-            upper: int | None = os.open("upper/workspace", _DIRECTORY, dir_fd=self._files.base)
+            upper: int | None = os.open("upper/workspace", DIRECTORY, dir_fd=base)
         except FileNotFoundError:
             upper = None
         merged = -1
@@ -373,39 +312,21 @@ class BubblewrapSandbox:
 
     async def snapshot(self) -> Snapshot:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
-        files, shells = await self._copy_out()
-        return BubblewrapSnapshot(files, shells)
-
-    async def _shell_states(self) -> dict[str, tuple[str, bytes]]:
-        """Each idle shell's cwd and the script that brings its state back."""
-        states = {}
-        for name, shell in list(self._shells.items()):
-            lock = self._locks.setdefault(name, anyio.Lock(fast_acquire=True))
-            if lock.statistics().locked or shell.lost:
-                continue
-            async with lock:
-                states[name] = (shell.cwd, await shell.save())
-        return states
-
-    async def _copy_out(self) -> tuple[Files, dict[str, tuple[str, bytes]]]:
-        if self._files is None or self._closed:
-            raise SandboxError("the sandbox is closed")
-        shells = await self._shell_states()
-        if self._files is None or self._closed:
-            raise SandboxError("the sandbox was closed")
+        self._open_files()
+        shells = await self._shells.save()
         message = {
             "snapshot": True,
             "size": self.spec.limits.disk_mb << 20,
             "inodes": self.spec.limits.inodes,
         }
+        fds = {"copy": self._open_files().base}
         with self._frozen():
-            order = self._spawner.order(message, {"copy": self._files.base})
+            order = self._spawner.order(message, fds)
             try:
                 await order.started()
-                files = Files.of(order)
+                return BubblewrapSnapshot(Files.of(order), shells)
             finally:
                 order.close()
-        return files, shells
 
     def _frozen(self) -> AbstractContextManager[None]:
         return nullcontext() if self._live is None else self._live.frozen()
@@ -417,23 +338,17 @@ class BubblewrapSandbox:
         async with self._reviving:
             await self._end_live()
             self._release_files()
-        self._restore_shells(snapshot.shells)
+        self._shells.restore(snapshot.shells)
         await self.start(live=True, copy=snapshot.files)
-
-    def _restore_shells(self, shells: Mapping[str, tuple[str, bytes]]) -> None:
-        self._cwds = {name: cwd for name, (cwd, _) in shells.items()}
-        self._states = {name: state for name, (_, state) in shells.items()}
 
     async def fork(self) -> BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
-        if self._files is None or self._closed:
-            raise SandboxError("the sandbox is closed")
+        self._open_files()
         twin = BubblewrapSandbox(self.spec, self._spawner, self._place.bwrap, None)
-        twin._restore_shells(await self._shell_states())
-        if self._files is None or self._closed:
-            raise SandboxError("the sandbox was closed")
+        twin._shells.restore(await self._shells.save())
+        files = self._open_files()
         with self._frozen():
-            await twin.start(live=True, copy=self._files)
+            await twin.start(live=True, copy=files)
         return twin
 
     async def commit(self, target: Path) -> None:
@@ -445,9 +360,8 @@ class BubblewrapSandbox:
             if not upper.is_dir():  # its filesystem can't hold one: it is in the tmpfs
                 async with self._reviving:
                     await self._end_live()
-                if self._files is None or self._closed:
-                    raise SandboxError("the sandbox is closed")
-                await anyio.to_thread.run_sync(_copy_upper, self._files.base, self._persist)
+                base = self._open_files().base
+                await anyio.to_thread.run_sync(copy_upper, base, self._persist)
         finally:
             await self.close()
         upper.rename(target)
@@ -480,22 +394,3 @@ class BubblewrapSandbox:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
-
-
-def _copy_upper(base: int, to: Path) -> None:
-    """Copy the upper layer to a filesystem that can't hold one while it is mounted.
-
-    Raises:
-        SandboxError: nor can it hold the marks of deleted files.
-    """
-    fd = os.open(to, _DIRECTORY)
-    try:
-        TreeCopy(fd).copy(base, "upper")
-    except PermissionError as error:
-        raise SandboxError(
-            f"set-up deleted files of the pristine tree, and the filesystem of {to} can't keep "
-            f"the marks of that ({error.strerror}). Fix: set REPODROME_CACHE to a directory on a "
-            "disk, a volume or a tmpfs, not on a container's own root"
-        ) from error
-    finally:
-        os.close(fd)
