@@ -376,7 +376,7 @@ class Episode:
             self._record.stop_reason = "closed"
             self._emit(Event("stopped", stop_reason="closed"))
         if self.change is None:
-            self.change = await self.sandbox.export()
+            self.change = (await self.sandbox.export()).without_caches()
         materialised = self._prepared.materialised
         verdict = await grade(
             self.task,

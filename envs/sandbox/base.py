@@ -101,6 +101,26 @@ class Change:
         """Every path that differs."""
         return tuple(f.path for f in self.files)
 
+    def without_caches(self) -> Change:
+        """The same with what merely running code has left (bytecode, test caches) refused.
+
+        Such files are named, but their content, often megabytes, goes nowhere: they never count.
+        """
+        return Change(tuple(_refused(f) if _is_cache(f) else f for f in self.files))
+
+
+_CACHES = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+
+
+def _is_cache(file: ChangedFile) -> bool:
+    if file.kind != "added":
+        return False
+    return file.path.endswith((".pyc", ".pyo")) or not _CACHES.isdisjoint(file.path.split("/"))
+
+
+def _refused(file: ChangedFile) -> ChangedFile:
+    return ChangedFile(file.path, "refused", note="a cache")
+
 
 class Snapshot(Protocol):
     """The state of a sandbox at one moment: files, and each idle shell's cwd and variables."""

@@ -335,3 +335,21 @@ def test_steps_are_cheap(task: Task, backend: PlainBackend) -> None:
             assert sorted(took)[25] < 0.005
 
     play(scenario())
+
+
+def test_caches_are_named_in_the_change_without_their_content(
+    task: Task, backend: PlainBackend
+) -> None:
+    async def scenario() -> None:
+        async with await Episode.start(task, backend=backend) as episode:
+            command = "mkdir -p p/__pycache__; echo x > p/__pycache__/m.pyc; echo y > done.txt"
+            await episode.step(turn(call("terminal", command=command)))
+            await episode.step("done")
+            await episode.score()
+            assert episode.change is not None
+            assert {f.path: (f.kind, f.data) for f in episode.change.files} == {
+                "done.txt": ("added", b"y\n"),
+                "p/__pycache__/m.pyc": ("refused", None),
+            }
+
+    play(scenario())
