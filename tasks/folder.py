@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 import tomllib
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
@@ -179,7 +180,8 @@ class _Reader:
             return self._fault(key, "is wrong", str(error["ctx"]["error"]))
         given = repr(error["input"])
         given = given if len(given) <= 80 else given[:77] + "..."
-        problem = f"{given}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+        said = str(error["msg"]).replace("valid tuple", "list")  # TOML knows no tuples
+        problem = f"{given}: {said[:1].lower()}{said[1:]}"
         if error["type"] == "missing":
             problem = "is missing"
         return self._fault(key, problem, _advice(model, error["loc"], error["type"]))
@@ -361,7 +363,7 @@ def _read_expected(path: Path) -> dict[str, tuple[str, ...]]:
             str(path),
             "",
             f"is not valid JSON: {exc}",
-            "run repodrome task validate to write it anew",
+            f"delete it, then run: repodrome task validate --write {shlex.quote(str(path.parent))}",
         ) from None
     if not isinstance(data, dict):
         raise TaskFormatError(

@@ -194,10 +194,15 @@ def targets(task: Task, files: Mapping[str, bytes], pristine: Path) -> list[str]
         and not any(f.startswith(path.rstrip("/") + "/") for f in files)
         and path.strip("/") not in ("", ".")
     ]
-    if missing or not chosen:
+    if missing:
         raise GradingError(
-            f"task {task.id}: no test file {', '.join(missing) or 'to run'}; "
-            "mend 'verifier.run', or expected.json with 'repodrome task validate'"
+            f"task {task.id}: no test file {', '.join(missing)}; "
+            "mend 'verifier.run', or expected.json with 'repodrome task validate --write'"
+        )
+    if not chosen:
+        raise GradingError(
+            f"task {task.id}: no test file to run; write tests/test_….py, or name the repository's "
+            "in source.hidden"
         )
     return chosen
 
@@ -241,7 +246,8 @@ async def _grade_pytest(bench: Bench) -> Verdict:
     expected = [*verifier.fail_to_pass, *verifier.pass_to_pass]
     if not expected:
         raise GradingError(
-            f"task {task.id} names no tests; write expected.json with 'repodrome task validate'"
+            f"task {task.id} names no tests; "
+            "write expected.json with 'repodrome task validate --write'"
         )
     run_targets = targets(task, bench.hidden, bench.pristine)
     plan = bench.plan()

@@ -16,15 +16,17 @@ from repodrome.harness.agents.base import AgentContext
 from repodrome.harness.text import safe
 
 HELP = """\
-tool arg=value …      call a tool; quote values with spaces; @FILE reads a value from a file
-                      of this machine; numbers, true/false and JSON are read as such where the
-                      tool wants them
-tool {"arg": …}       the same with the arguments as JSON
-$ command             run a command in the terminal
-submit [message]      finish the episode (so does the end of input)
-tools                 list the tools and their arguments
-task                  show the instruction again
-help                  this"""
+tool arg=value …   call a tool; quote values with spaces; @FILE reads a value
+                   from a file of this machine; numbers, true/false and JSON
+                   are read as such where the tool wants them
+tool {"arg": …}    the same with the arguments as JSON
+$ command          run a command in the terminal
+submit [message]   finish the episode (so does the end of input)
+tools              list the tools and their arguments
+task               show the instruction again
+help               this
+Ctrl-C             leave without being graded"""
+"""Fits 80 columns."""
 
 
 class HumanAgent:
@@ -82,7 +84,8 @@ class HumanAgent:
         elif word == "task":
             self._show(self._wrapped(context.task.instruction.strip()))
         elif word == "tools":
-            self._show("\n".join(_usage(schema) for schema in schemas.values()))
+            usages = [_usage(schema) for schema in schemas.values()]
+            self._show("\n".join(self._wrapped(usage, indent="    ") for usage in usages))
         elif word == "submit":
             return AssistantTurn(content=rest.strip() or "Submitted.")
         elif line.startswith("$"):
@@ -90,7 +93,8 @@ class HumanAgent:
         elif word not in schemas:
             from repodrome.errors import UnknownNameError
 
-            self._show(f"{UnknownNameError('tool', word, schemas)} (`help` shows what to type)")
+            problem = f"{UnknownNameError('tool', word, schemas)} (`help` shows what to type)"
+            self._show(self._wrapped(problem))
         else:
             try:
                 return self._call(word, read_arguments(rest.strip(), schemas[word]))
@@ -103,12 +107,15 @@ class HumanAgent:
         call = ToolCall(id=f"human-{self._calls}", name=name, arguments=arguments)
         return AssistantTurn(tool_calls=(call,))
 
-    def _wrapped(self, text: str) -> str:
+    def _wrapped(self, text: str, *, indent: str = "") -> str:
         """Prose at the terminal's width; as it is where that is no terminal."""
         if not self._screen.isatty():
             return text
         width = max(20, shutil.get_terminal_size().columns - 1)
-        return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
+        return "\n".join(
+            textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
+            for line in text.split("\n")
+        )
 
     def _show(self, text: str) -> None:
         self._screen.write(safe(text) + "\n")

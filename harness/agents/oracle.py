@@ -46,13 +46,18 @@ class SolutionFile:
 
 class OracleAgent:
     """Applies, in this order of preference: ``solution/solve.sh``, ``solution/solution.patch``,
-    the files of ``solution/workspace/``, or what the source's edits took away; then finishes."""
+    the files of ``solution/workspace/``, or what the source's edits took away; then finishes.
+
+    Attributes:
+        failure: how applying it failed; ``""`` while it has not.
+    """
 
     name = "oracle"
     interactive = False
     all_tools = True
 
     def __init__(self) -> None:
+        self.failure = ""
         self._turns: Iterator[AssistantTurn] | None = None
 
     async def act(
@@ -71,9 +76,9 @@ class OracleAgent:
         if self._turns is None:
             calls = await to_thread.run_sync(solution_calls, context.task, context.materialised)
             self._turns = _in_turns(calls, context.task.limits.max_calls_per_turn)
-        failed = _failures(context)
-        if failed:  # going on would only hide where it went wrong
-            return AssistantTurn(content=f"The reference solution failed: {failed}")
+        self.failure = _failures(context)
+        if self.failure:  # going on would only hide where it went wrong
+            return AssistantTurn(content=f"The reference solution failed: {self.failure}")
         return next(self._turns, AssistantTurn(content="Applied the reference solution."))
 
 

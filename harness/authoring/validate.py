@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,23 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from repodrome.envs.environment import Prepared, prepare
+from repodrome.envs.grading.pytest_run import PytestRun
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.envs.sandbox.base import SandboxBackend
 from repodrome.errors import GradingError, InfraError, UsageError
+from repodrome.harness.agents.base import Agent
+from repodrome.harness.agents.oracle import OracleAgent
 from repodrome.harness.authoring.findings import Finding, error, note
 from repodrome.harness.authoring.instruction import check_instruction
 from repodrome.harness.authoring.leaks import Secret, probe_files, probe_git, secrets_below
+from repodrome.harness.authoring.verifier import (
+    check_verifier,
+    collection_errors,
+    no_end,
+    not_applied,
+    refused,
+    without_ids,
+)
 from repodrome.harness.rollout import Result, play
 from repodrome.tasks.model import Task
 
@@ -144,6 +156,7 @@ class _Validator:
         self.flaky: set[str] = set()
         self.played: dict[str, list[Result]] = {"oracle": [], "nop": []}
         self.written: Path | None = None
+        self._solution_failure = ""
         self._backend = backend
         self._repeats = repeats
         self._tell = progress
@@ -168,6 +181,10 @@ class _Validator:
         self.findings += await to_thread.run_sync(probe_files, secrets, prepared.spec.layers)
         async with await self._backend.start(prepared.spec, live=False) as sandbox:
             self.findings += await probe_git(sandbox, secrets)
+        lacking = await to_thread.run_sync(self._lacking, prepared, write)
+        self.findings += lacking
+        if lacking:
+            return
         if write and task.verifier.kind != "pytest":
             kind = task.verifier.kind
             self.findings.append(note("expected", f"--write does nothing for a {kind} verifier"))
@@ -179,11 +196,17 @@ class _Validator:
                 error(
                     "expected",
                     "expected.json is missing, so there is nothing to grade by",
-                    f"run: repodrome task validate --write {task.id}",
+                    f"run: repodrome task validate --write {shlex.quote(str(task.folder))}",
                 )
             )
             return
         await self._play()
+
+    def _lacking(self, prepared: Prepared, write: bool) -> list[Finding]:
+        # Ids that are about to be written anew need no files.
+        task = without_ids(self.task) if write else self.task
+        materialised = prepared.materialised
+        return check_verifier(task, materialised.hidden, materialised.workspace)
 
     def _lacks_expected(self) -> bool:
         verifier = self.task.verifier
@@ -216,21 +239,21 @@ class _Validator:
     async def _episode(self, name: str) -> Result:
         from repodrome.harness.agents.registry import get_agent
 
+        agent = get_agent(name)
         # Equal seeds: a difference between repeats is then the task's own.
-        return await play(self.task, get_agent(name), backend=self._backend.name, seed=0)
+        result = await play(self.task, agent, backend=self._backend.name, seed=0)
+        self._note_solution(agent)
+        return result
+
+    def _note_solution(self, agent: Agent) -> None:
+        if isinstance(agent, OracleAgent):
+            self._solution_failure = self._solution_failure or agent.failure
 
     def _judge_oracle(self) -> None:
         for result in self.played["oracle"]:
             verdict = _verdict(result)
             if verdict is not None and not verdict.resolved:
-                self.findings.append(
-                    error(
-                        "oracle",
-                        f"the reference solution fails: {_why(verdict)}",
-                        "mend the solution or the tests; with right tests, "
-                        "`repodrome task validate --write` computes the expected ids anew",
-                    )
-                )
+                self.findings.append(refused(verdict, self._solution_failure))
                 return
             full = sum(max(0.0, spec.weight) for spec in self.task.rewards)
             if (result.reward or 0.0) < full * _FULL:
@@ -273,8 +296,12 @@ class _Validator:
         before, after = [], []
         for number in range(max(2, self._repeats)):  # one run can't show what is flaky
             self._tell(f"finding the tests that the solution mends (run {number + 1})")
-            before.append(await self._outcomes("nop", prepared))
-            after.append(await self._outcomes("oracle", prepared))
+            before.append((await self._outcomes("nop", prepared)).statuses)
+            solved = await self._outcomes("oracle", prepared)
+            after.append(solved.statuses)
+            if not solved.complete:
+                self.findings.append(no_end(solved))
+                return False
         flaky = differing(before) | differing(after)
         self.flaky |= flaky
         if flaky:
@@ -287,12 +314,16 @@ class _Validator:
             )
         expected = expected_ids(before[0], after[0], flaky)
         if not expected["FAIL_TO_PASS"]:
+            if self._solution_failure:
+                self.findings.append(not_applied(self._solution_failure))
+                return False
             broken = [test for test, status in after[0].items() if status is not TestStatus.PASSED]
             self.findings.append(
                 error(
                     "expected",
                     "no test fails before the reference solution and passes after it"
-                    + (f"; failing after it: {', '.join(sorted(broken)[:5])}" if broken else ""),
+                    + (f"; failing after it: {', '.join(sorted(broken)[:5])}" if broken else "")
+                    + collection_errors(solved.log),
                     "write tests for what the instruction asks, or mend the solution",
                 )
             )
@@ -309,24 +340,18 @@ class _Validator:
         self.task = self.task.model_copy(update={"verifier": verifier})
         return True
 
-    async def _outcomes(self, name: str, prepared: Prepared) -> Mapping[str, TestStatus]:
+    async def _outcomes(self, name: str, prepared: Prepared) -> PytestRun:
         """Every test's outcome after the nop or oracle agent's change."""
         from repodrome.envs.grading.grader import outcomes
         from repodrome.harness.agents.registry import get_agent
         from repodrome.harness.rollout import change_of
 
         task = self.task
-        # Ids given so far would narrow down which files run.
-        free = task.model_copy(
-            update={
-                "verifier": task.verifier.model_copy(
-                    update={"fail_to_pass": (), "pass_to_pass": ()}
-                )
-            }
-        )
-        change = await change_of(task, get_agent(name), backend=self._backend.name)
-        run = await outcomes(
-            free,
+        agent = get_agent(name)
+        change = await change_of(task, agent, backend=self._backend.name)
+        self._note_solution(agent)
+        return await outcomes(
+            without_ids(task),  # ids given so far would narrow down which files run
             change,
             backend=self._backend,
             spec=prepared.spec,
@@ -334,11 +359,6 @@ class _Validator:
             pristine=prepared.materialised.workspace,
             python=prepared.python,
         )
-        if not run.complete and name == "oracle":
-            raise GradingError(
-                f"pytest came to no end with the oracle's change:\n{run.log[-2000:]}"
-            )
-        return run.statuses
 
 
 def expected_ids(
@@ -374,19 +394,6 @@ def _statuses(result: Result) -> dict[str, TestStatus]:
     # A verifier without ids is as good as one test.
     whole = {"the verifier": TestStatus.PASSED if verdict.resolved else TestStatus.FAILED}
     return {**verdict.fail_to_pass, **verdict.pass_to_pass} or whole
-
-
-def _why(verdict: Verdict) -> str:
-    if verdict.tampering:
-        return f"tampering was seen: {', '.join(verdict.tampering)}"
-    if verdict.timed_out:
-        return "the tests ran past their time"
-    wanted = {**verdict.fail_to_pass, **verdict.pass_to_pass}
-    bad = sorted(f"{test} ({s.value})" for test, s in wanted.items() if s is not TestStatus.PASSED)
-    if bad:
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        return ", ".join(bad[:5]) + more
-    return f"score {verdict.score}"
 
 
 async def _write(target: Path, text: str) -> None:

@@ -31,7 +31,7 @@ def replay(
     from repodrome.harness.cli.show import Watcher
     from repodrome.harness.replay import replay as replay_file
 
-    watch = Watcher(screen.err(), steps=False)
+    watch = Watcher(screen.err(), steps=False, graded=score)
     result = run_loop(
         lambda: replay_file(file, task=task, backend=sandbox, score=score, on_event=watch)
     )

@@ -71,7 +71,12 @@ def run(
             on_result=finished,
         )
 
-    results = run_loop(main)
+    try:
+        results = run_loop(main)
+    except KeyboardInterrupt:
+        # What was played is there, and replays up to where it ended.
+        screen.progress(f"trajectories so far: {out}/")
+        raise
     if as_json:
         screen.print_json(results[0].to_json() if not several else _together(task, agent, results))
     elif several:

@@ -45,12 +45,16 @@ class Watcher:
         console: where.
         label: put before each line where several episodes play at once.
         steps: whether steps are shown at all; progress always is.
+        graded: whether the episode is graded when it has stopped.
     """
 
-    def __init__(self, console: Console, *, label: str = "", steps: bool = True) -> None:
+    def __init__(
+        self, console: Console, *, label: str = "", steps: bool = True, graded: bool = True
+    ) -> None:
         self._console = console
         self._label = f"[{label}] " if label else ""
         self._steps = steps
+        self._graded = graded
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -62,7 +66,8 @@ class Watcher:
             if self._steps:
                 self._step(event.step)
         elif event.kind == "stopped":
-            self._line(f"stopped: {event.stop_reason}; grading …", "dim")
+            then = "; grading …" if self._graded else ""
+            self._line(f"stopped: {event.stop_reason}{then}", "dim")
 
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(plain(self._label + text, style))

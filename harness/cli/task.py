@@ -40,9 +40,10 @@ def list_tasks(
     longest = max((len(task.id) for task in tasks), default=4)
     widths = {"task": longest, "category": 10, "difficulty": 10}
     borders = 3 * len(widths) + 4
-    widths["instruction"] = max(20, screen.out().width - sum(widths.values()) - borders)
+    widths["instruction"] = max(8, screen.out().width - sum(widths.values()) - borders)
     for heading, width in widths.items():
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", width=width)
+        least = width if heading == "task" else None  # an id that is cut can't be copied
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", width=width, min_width=least)
     for task in tasks:
         first = task.instruction.strip().split("\n")[0]
         table.add_row(

@@ -270,6 +270,7 @@ def test_interrupting_ends_cleanly_within_a_second(
     assert time.monotonic() - begun < 1.5  # a second, and something for a busy machine
     assert process.returncode == 130, err
     assert "Traceback" not in err
+    assert "trajectories so far: r/" in err
     (file,) = (tmp_path / "r").iterdir()
     recorded = read_trajectory(file)
     assert recorded.end is not None

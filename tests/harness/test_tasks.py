@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -153,10 +154,11 @@ def test_missing_expected_ids_say_how_to_make_them(cli, make_folder):
     (folder / "task.toml").write_text(
         text.replace('kind = "command"', 'kind = "pytest"').replace("command =", "# command =")
     )
+    (folder / "tests" / "check.py").rename(folder / "tests" / "test_check.py")
     result = cli("task", "validate", folder, "--json")
     assert result.exit_code == 1
     (finding,) = findings(result, "expected")
-    assert "--write" in finding["fix"]
+    assert finding["fix"].endswith(f"--write {folder}")
 
 
 @pytest.mark.slow
@@ -186,3 +188,80 @@ def test_differing_counts_missing_as_an_outcome():
     assert differing([{"a": P, "b": P}, {"a": P}, {"a": P, "c": F}]) == {"b", "c"}
     assert differing([{"a": P}]) == set()
     assert M is not P
+
+
+PYTEST = {"environment": 'packages = ["pytest==8.4.2"]'}
+
+
+def pytest_folder(make_folder, tests, **more):
+    """A task judged by pytest, with one hidden file."""
+    folder = make_folder(**PYTEST, **more)
+    toml = folder / "task.toml"
+    text = toml.read_text()
+    start = text.index("[verifier]")
+    end = text.find("\n[", start)
+    rest = text[end:] if end >= 0 else ""
+    toml.write_text(text[:start] + '[verifier]\nkind = "pytest"\npython_path = ["."]\n' + rest)
+    (folder / "tests" / "check.py").unlink()
+    if tests is not None:
+        (folder / "tests" / "test_sums.py").write_text(tests)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tests", "problem", "fix"),
+    [
+        (None, "no test file to run", "write tests/test_"),
+        ("x = 1\n", "pytest finds no test", "functions named test_"),
+        ("import not_there\n", "No module named 'not_there'", "write tests"),
+        ("def test_a():\n    import os; os._exit(7)\n", "ended with status 7", "to their end"),
+    ],
+)
+def test_hidden_tests_that_test_nothing_make_the_task_invalid(
+    cli, make_folder, tests, problem, fix
+):
+    folder = pytest_folder(make_folder, tests)
+    result = cli("task", "validate", folder, "--write", "--json")
+    assert result.exit_code == 1, result.stdout
+    (found,) = json.loads(result.stdout)["tasks"][0]["findings"]
+    assert problem in found["problem"]
+    assert fix in found["fix"]
+
+
+@pytest.mark.parametrize(
+    ("solution", "problem"),
+    [
+        ({"solution.patch": "not a patch\n"}, "apply_patch"),
+        ({"solve.sh": "echo no luck; exit 3\n"}, "no luck"),
+    ],
+)
+@pytest.mark.parametrize("write", [(), ("--write",)])
+def test_a_solution_that_cannot_be_applied_says_why(cli, make_folder, solution, problem, write):
+    tests = "from sums import add\n\ndef test_add():\n    assert add(1, 2) == 3\n"
+    folder = pytest_folder(make_folder, tests, solution=solution)
+    (folder / "expected.json").write_text('{"FAIL_TO_PASS": ["tests/test_sums.py::test_add"]}')
+    result = cli("task", "validate", folder, "--json", *write)
+    assert result.exit_code == 1
+    (found,) = findings(result, "oracle")
+    assert "can't be applied" in found["problem"]
+    assert problem in found["problem"]
+    assert "solution/" in found["fix"]
+
+
+def test_mutants_without_files_to_write_or_mutants(cli, make_folder):
+    folder = make_folder(**PYTEST)
+    toml = folder / "task.toml"
+    toml.write_text(
+        re.sub(r"\[verifier\][^\[]*", '[verifier]\nkind = "mutants"\n', toml.read_text())
+    )
+    (found,) = findings(cli("task", "validate", folder, "--json"), "verifier")
+    assert "no mutants" in found["problem"]
+    (folder / "tests" / "mutants" / "zero").mkdir(parents=True)
+    (folder / "tests" / "mutants" / "zero" / "sums.py").write_text("def add(a, b):\n    return 0\n")
+    (found,) = findings(cli("task", "validate", folder, "--json"), "verifier")
+    assert "agent_tests" in found["problem"]
+
+
+def test_list_never_cuts_a_task_id(cli):
+    shown = cli("task", "list").stdout
+    assert all(row["id"] in shown for row in json.loads(cli("task", "list", "--json").stdout))

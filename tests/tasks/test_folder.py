@@ -115,7 +115,12 @@ FAULTS = {
     "bad TOML, with its line": ("a = 1\nb = \n", "", r"not valid TOML.*line 2", "mend"),
     "wrong type": ("[environment]\nmemory_mb = 'lots'", "environment.memory_mb", "integer", "2048"),
     "below its bound": ("[limits]\nmax_turns = 0", "limits.max_turns", "greater", "100"),
-    "text for a list": ("[environment]\npackages = 'six'", "environment.packages", "tuple", "list"),
+    "text for a list": (
+        "[environment]\npackages = 'six'",
+        "environment.packages",
+        "be a list",
+        "list",
+    ),
     "not a table": ("source = 3", "source", "not a table", r"\[source\]"),
     "rewards no list": ("[rewards]\nname = 'x'", "rewards", "not a list", r"\[\[rewards\]\]"),
     "reward without name": ("[[rewards]]\nweight = 1", "rewards.0.name", "missing", "add name"),
