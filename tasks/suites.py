@@ -12,10 +12,10 @@ import hashlib
 import os
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from repodrome.errors import UnknownNameError, UsageError
+from repodrome.plugins import installed_names, load_installed
 from repodrome.tasks.folder import load_task
 from repodrome.tasks.model import Task
 
@@ -155,8 +155,8 @@ def _builtin() -> frozenset[str]:
 
 
 @cache
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+def _installed() -> set[str]:
+    return installed_names(ENTRY_POINT_GROUP)
 
 
 @cache
@@ -166,7 +166,7 @@ def _folder_suite(name: str, folder: Path) -> Suite:
 
 @cache
 def _entry_point_suite(name: str) -> Suite:
-    loaded = _installed()[name].load()
+    loaded = load_installed("suite", name, ENTRY_POINT_GROUP, _builtin())
     if callable(loaded) and not isinstance(loaded, Suite):
         loaded = loaded()
     if isinstance(loaded, (str, Path)):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from repodrome.errors import UnknownNameError, UsageError
+from repodrome.errors import UsageError
+from repodrome.plugins import installed_names, load_installed
 from repodrome.tools.base import Tool
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 GROUP = "repodrome.tool"
 """Entry-point group of third-party tools: each names a Tool, or a callable that makes one."""
@@ -34,16 +30,10 @@ def standard_tools() -> dict[str, Tool]:
     return {tool.name: tool for tool in tools}
 
 
-def _entry_points() -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
 def tool_names() -> list[str]:
     """Names of every tool that can be had, standard ones first."""
     standard = list(standard_tools())
-    return standard + sorted(set(_entry_points()) - set(standard))
+    return standard + sorted(installed_names(GROUP) - set(standard))
 
 
 def get_tool(name: str) -> Tool:
@@ -56,10 +46,7 @@ def get_tool(name: str) -> Tool:
     standard = standard_tools()
     if name in standard:
         return standard[name]
-    points = _entry_points()
-    if name not in points:
-        raise UnknownNameError("tool", name, [*standard, *points])
-    found = points[name].load()
+    found = load_installed("tool", name, GROUP, standard)
     if not isinstance(found, type) and isinstance(found, Tool):
         return found
     made = found() if callable(found) else found

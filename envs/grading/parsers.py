@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from repodrome.envs.grading.verdict import TestStatus, worst
-from repodrome.errors import UnknownNameError, UsageError
+from repodrome.errors import UsageError
+from repodrome.plugins import load_installed
 
+GROUP = "repodrome.parser"
 MAX_REPORT = 32 << 20
 _MAX_TESTS = 200_000
 
@@ -178,15 +180,9 @@ def make_parser(name: str) -> Parser:
     """
     if name in _BUILTIN:
         return _BUILTIN[name]()
-    from importlib.metadata import entry_points
-
-    others = entry_points(group="repodrome.parser")
-    for entry in others:
-        if entry.name == name:
-            made = entry.load()()
-            if not isinstance(made, Parser):
-                raise UsageError(
-                    f"entry point {entry.value!r} gives no parser; it needs 'name' and __call__"
-                )
-            return made
-    raise UnknownNameError("parser", name, [*_BUILTIN, *(e.name for e in others)])
+    made = load_installed("parser", name, GROUP, _BUILTIN)()
+    if not isinstance(made, Parser):
+        raise UsageError(
+            f"entry point {name!r} of group {GROUP!r} gives no parser; it needs 'name' and __call__"
+        )
+    return made

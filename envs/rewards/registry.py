@@ -8,29 +8,22 @@ from importlib import import_module
 
 from repodrome.envs.rewards.base import Reward
 from repodrome.errors import UnknownNameError, UsageError
+from repodrome.plugins import load_installed
 from repodrome.tasks.model import RewardSpec
 
+GROUP = "repodrome.reward"
 _BUILTIN = {"tests": "repodrome.envs.rewards.tests:TestsReward"}
 """Name → where the class is; imported when first asked for."""
 
 
-def known_rewards() -> list[str]:
-    """Every name that a task may use, sorted."""
-    from importlib.metadata import entry_points
-
-    return sorted({*_BUILTIN, *(e.name for e in entry_points(group="repodrome.reward"))})
-
-
 def _factory(name: str) -> Callable[..., object]:
+    found: Callable[..., object]
     if name in _BUILTIN:
         module, _, attribute = _BUILTIN[name].partition(":")
-        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="repodrome.reward"):
-        if entry.name == name:
-            return entry.load()  # type: ignore[no-any-return]
-    raise UnknownNameError("reward", name, known_rewards())
+        found = getattr(import_module(module), attribute)
+    else:
+        found = load_installed("reward", name, GROUP, _BUILTIN)
+    return found
 
 
 def make_reward(spec: RewardSpec) -> Reward:

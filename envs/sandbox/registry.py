@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import entry_points
 
 from repodrome.envs.sandbox.base import SandboxBackend
-from repodrome.errors import UnknownNameError
+from repodrome.plugins import load_installed
 
 GROUP = "repodrome.sandbox"
 _BUILT_IN = {
     "bubblewrap": "repodrome.envs.sandbox.bubblewrap.backend:BubblewrapBackend",
 }
 _made: dict[tuple[int, str], SandboxBackend] = {}
-
-
-def backend_names() -> list[str]:
-    """Every known backend, ours and third parties'."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
 def get_backend(name: str | SandboxBackend) -> SandboxBackend:
@@ -36,11 +30,10 @@ def get_backend(name: str | SandboxBackend) -> SandboxBackend:
 
 
 def _load(name: str) -> type[SandboxBackend]:
+    found: type[SandboxBackend]
     if name in _BUILT_IN:
         module, _, attribute = _BUILT_IN[name].partition(":")
-        found: type[SandboxBackend] = getattr(import_module(module), attribute)
-        return found
-    for point in entry_points(group=GROUP, name=name):
-        loaded: type[SandboxBackend] = point.load()
-        return loaded
-    raise UnknownNameError("sandbox", name, backend_names())
+        found = getattr(import_module(module), attribute)
+    else:
+        found = load_installed("sandbox", name, GROUP, _BUILT_IN)
+    return found

@@ -7,10 +7,10 @@ text behind the colon (``""`` without one) and returns a fresh agent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
-from repodrome.errors import UnknownNameError, UsageError
+from repodrome.errors import UsageError
 from repodrome.harness.agents.base import Agent
+from repodrome.plugins import load_installed
 
 AgentFactory = Callable[[str], Agent]
 GROUP = "repodrome.agent"
@@ -58,11 +58,6 @@ _BUILTIN: dict[str, AgentFactory] = {
 }
 
 
-def agent_names() -> list[str]:
-    """Every registered name, sorted."""
-    return sorted({*_BUILTIN, *(point.name for point in entry_points(group=GROUP))})
-
-
 def get_agent(spec: str) -> Agent:
     """A fresh agent from ``NAME`` or ``NAME:ARGUMENT``.
 
@@ -71,12 +66,5 @@ def get_agent(spec: str) -> Agent:
         UsageError: the argument is missing, superfluous or bad.
     """
     name, _, argument = spec.partition(":")
-    factory = _BUILTIN.get(name)
-    if factory is None:
-        for point in entry_points(group=GROUP):
-            if point.name == name:
-                factory = point.load()
-                break
-    if factory is None:
-        raise UnknownNameError("agent", name, agent_names())
+    factory: AgentFactory = _BUILTIN.get(name) or load_installed("agent", name, GROUP, _BUILTIN)
     return factory(argument)

@@ -1,0 +1,36 @@
+"""What installed packages add through entry points: the same way for every kind of part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from repodrome.errors import UnknownNameError
+
+# importlib.metadata is imported late: it costs more than those who name built-in parts should pay.
+
+
+def installed_names(group: str) -> set[str]:
+    """The names that installed packages registered in an entry-point group."""
+    from importlib.metadata import entry_points
+
+    return set(entry_points(group=group).names)
+
+
+def load_installed(kind: str, name: str, group: str, builtin: Iterable[str]) -> Any:
+    """The object that an installed package registered under a name.
+
+    Args:
+        kind: what it is, for the message, e.g. ``"reward"``.
+        name: the name of the entry point.
+        group: the entry-point group.
+        builtin: the built-in names, to suggest.
+
+    Raises:
+        UnknownNameError: no package registered one; the nearest names are given.
+    """
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=group, name=name):
+        return point.load()
+    raise UnknownNameError(kind, name, {*builtin, *installed_names(group)})
