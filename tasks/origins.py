@@ -114,7 +114,11 @@ def unpack_sdist(task: Task, archive: Path, target: Path, scratch: Path) -> None
 
 
 def hash_tree(task: Task, directory: Path) -> str:
-    """A hash over paths, kinds, executable bits and contents; leftovers and ``remove`` aside."""
+    """A hash over paths, kinds, executable bits and contents; leftovers and ``remove`` aside.
+
+    Raises:
+        TaskFormatError: the tree holds what is neither file, directory nor link.
+    """
     digest = hashlib.sha256()
     for path, entry in walk(directory):
         if covers(task.source.remove, path):

@@ -92,7 +92,11 @@ class Store:
         self.root = (root or default_root()).absolute()
 
     def path(self, kind: str, key: str) -> Path:
-        """Where that entry is, or would be."""
+        """Where that entry is, or would be.
+
+        Raises:
+            ValueError: kind or key is no single plain file name, or reserved.
+        """
         for word in (kind, key):
             if not _WORD.match(word) or word in _RESERVED:
                 raise ValueError(f"not a usable store kind or key: {word!r}")
@@ -131,6 +135,10 @@ class Store:
         After it look again whether the entry is there by now. One lock blocks one thread: callers
         that build asynchronously should let only one task of a process come here for each key, or
         a bounded thread pool may fill up with waiters while the builder needs a thread of it.
+
+        Raises:
+            UsageError: the cache can't be written; the message names the fix.
+            SetupError: the disk is full.
         """
         self.path(kind, key)
         lock_file = self._made(self.root / "locks") / f"{kind}.{key}"
@@ -165,7 +173,12 @@ class Store:
                 remove_tree(staged)
 
     def new_staging(self, kind: str) -> Path:
-        """As :meth:`staging`, for the caller to publish, or to remove with :func:`remove_tree`."""
+        """As :meth:`staging`, for the caller to publish, or to remove with :func:`remove_tree`.
+
+        Raises:
+            UsageError: the cache can't be written; the message names the fix.
+            SetupError: the disk is full.
+        """
         self.path(kind, "x")
         parent = self._made(self.root / "staging")
         pid = os.getpid()
@@ -182,6 +195,10 @@ class Store:
 
         ``staged`` is gone afterwards. Keys say everything about the content, so that which of two
         equal entries stays doesn't matter.
+
+        Raises:
+            UsageError: the cache can't be written; the message names the fix.
+            SetupError: the disk is full.
         """
         final = self.path(kind, key)
         self._made(final.parent)

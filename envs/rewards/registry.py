@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from importlib import import_module
 
 from repodrome.envs.rewards.base import Reward
 from repodrome.errors import UnknownNameError, UsageError
-from repodrome.plugins import load_installed
+from repodrome.plugins import load_part
 from repodrome.tasks.model import RewardSpec
 
 GROUP = "repodrome.reward"
 _BUILTIN = {"tests": "repodrome.envs.rewards.tests:TestsReward"}
 """Name → where the class is; imported when first asked for."""
-
-
-def _factory(name: str) -> Callable[..., object]:
-    found: Callable[..., object]
-    if name in _BUILTIN:
-        module, _, attribute = _BUILTIN[name].partition(":")
-        found = getattr(import_module(module), attribute)
-    else:
-        found = load_installed("reward", name, GROUP, _BUILTIN)
-    return found
 
 
 def make_reward(spec: RewardSpec) -> Reward:
@@ -33,7 +22,7 @@ def make_reward(spec: RewardSpec) -> Reward:
         UnknownNameError: no reward has that name.
         UsageError: a parameter is unknown or its value is refused; the message names the fix.
     """
-    factory = _factory(spec.name)
+    factory: Callable[..., object] = load_part("reward", spec.name, GROUP, _BUILTIN)
     known = list(inspect.signature(factory).parameters)
     unknown = [p for p in spec.params if p not in known]
     if unknown:

@@ -36,6 +36,9 @@ def score(context: RewardContext, rewards: Iterable[tuple[Reward, float]]) -> Re
     Args:
         context: the record.
         rewards: terms and weights, as from :func:`rewards_of`.
+
+    Raises:
+        ValueError: a reward gave what is no finite number.
     """
     scored = [(reward, weight, reward(context)) for reward, weight in rewards]
     executed = [result.value for reward, _, result in scored if not reward.auxiliary]

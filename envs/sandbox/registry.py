@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
 from repodrome.envs.sandbox.base import SandboxBackend
-from repodrome.plugins import load_installed
+from repodrome.plugins import load_part
 
 GROUP = "repodrome.sandbox"
 _BUILT_IN = {
@@ -25,15 +24,5 @@ def get_backend(name: str | SandboxBackend) -> SandboxBackend:
         return name
     key = (os.getpid(), name)
     if key not in _made:
-        _made[key] = _load(name)()
+        _made[key] = load_part("sandbox", name, GROUP, _BUILT_IN)()
     return _made[key]
-
-
-def _load(name: str) -> type[SandboxBackend]:
-    found: type[SandboxBackend]
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        found = getattr(import_module(module), attribute)
-    else:
-        found = load_installed("sandbox", name, GROUP, _BUILT_IN)
-    return found

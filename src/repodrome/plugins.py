@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 from repodrome.errors import UnknownNameError
@@ -15,6 +16,24 @@ def installed_names(group: str) -> set[str]:
     from importlib.metadata import entry_points
 
     return set(entry_points(group=group).names)
+
+
+def load_part(kind: str, name: str, group: str, builtin: Mapping[str, str]) -> Any:
+    """The object of a name: built in, or else as :func:`load_installed` finds it.
+
+    Args:
+        kind: what it is, for the message, e.g. ``"reward"``.
+        name: its name.
+        group: the entry-point group.
+        builtin: name → ``module:attribute``, imported when it is asked for.
+
+    Raises:
+        UnknownNameError: there is none; the nearest names are given.
+    """
+    if name not in builtin:
+        return load_installed(kind, name, group, builtin)
+    module, _, attribute = builtin[name].partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def load_installed(kind: str, name: str, group: str, builtin: Iterable[str]) -> Any:

@@ -113,7 +113,11 @@ class Live:
                 self.spawner.cgroups.freeze(self.order.cgroup, False)
 
     def channel(self, *, error: bool = False, input: bool = False) -> Channel:
-        """Make the FIFOs of a new program."""
+        """Make the FIFOs of a new program.
+
+        Raises:
+            SandboxError: the sandbox was closed, or they can't be made.
+        """
         self._open()
         self._count += 1
         made = Channel(self._count)
@@ -149,7 +153,11 @@ class Live:
         channel.names.clear()
 
     def file(self, name: str, data: bytes) -> str:
-        """Leave a file for programs inside to read; returns its path there."""
+        """Leave a file for programs inside to read; returns its path there.
+
+        Raises:
+            SandboxError: the sandbox was closed, or has no room for it.
+        """
         self._open()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
@@ -168,7 +176,11 @@ class Live:
                 os.unlink(name, dir_fd=self.ctl)
 
     async def tell(self, snippet: str) -> None:
-        """Have init evaluate a piece of bash."""
+        """Have init evaluate a piece of bash.
+
+        Raises:
+            SandboxError: the sandbox was closed, or ended.
+        """
         self._open()
         await write_all(self.control, encode(snippet) + b"\0")
 
@@ -238,7 +250,11 @@ def encode(text: str) -> bytes:
 
 
 async def write_all(fd: int, data: bytes) -> None:
-    """Write everything to a non-blocking descriptor."""
+    """Write everything to a non-blocking descriptor.
+
+    Raises:
+        SandboxError: nobody reads there any more.
+    """
     view = memoryview(data)
     while view:
         try:

@@ -101,6 +101,9 @@ class Program:
 
         Meanwhile it is in ``running``, for whoever closes the sandbox.
         Its status is the one that the spawner's waitpid reported for bwrap.
+
+        Raises:
+            SandboxError: it could not be started, or the spawner is gone.
         """
         began = time.monotonic()
         line = place.command_line(self.argv, init=False, cwd=self.cwd, env=self.env)
