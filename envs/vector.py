@@ -192,8 +192,9 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         A member that is over is reset instead, where autoreset is ``NextStep``.
 
         Raises:
-            UsageError: that member has a turn under way.
+            UsageError: that member has a turn under way, or there is no such member.
         """
+        self._check_free(index)
         self._send(index, self._play(index, action))
 
     def send_reset(
@@ -202,8 +203,9 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         """Start the next episode in one member; it arrives as a transition with reward 0.
 
         Raises:
-            UsageError: that member has a turn under way.
+            UsageError: that member has a turn under way, or there is no such member.
         """
+        self._check_free(index)
         self._send(index, self._restart(index, seed, task))
 
     def recv(self, timeout: float | None = None) -> Arrival:
@@ -226,14 +228,20 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         return Arrival(index, *future.result())
 
     def _send(self, index: int, coroutine: Coroutine[Any, Any, Transition]) -> None:
-        if self._sent[index]:
-            coroutine.close()
-            raise UsageError(f"member {index} has a turn under way; recv() it first")
         future = self._loop().submit(coroutine)
         self._sent[index] = True
         future.add_done_callback(lambda done: self._arrived.put((index, done)))
 
+    def _check_free(self, index: int) -> None:
+        """Before a coroutine is made, which would have to be awaited."""
+        self._loop()  # refuses when closed
+        if not 0 <= index < self.num_envs:
+            raise UsageError(f"there is no member {index}; they are 0 to {self.num_envs - 1}")
+        if self._sent[index]:
+            raise UsageError(f"member {index} has a turn under way; recv() it first")
+
     def _check_none_sent(self) -> None:
+        self._loop()  # refuses when closed
         if any(self._sent):
             raise UsageError("turns sent with send() are under way; recv() them first")
 

@@ -11,7 +11,7 @@ from repodrome.tasks.model import Task
 SHORT_CHARS = 390
 """The median length to aim at, characters."""
 
-_PLACEHOLDERS = ("todo", "fixme", "describe the task", "lorem ipsum")
+_PLACEHOLDERS = ("todo", "fixme", "describe the task", "lorem ipsum", "write here, in a few")
 # Names that say nothing about what is hidden.
 _COMMON = {"__init__.py", "conftest.py", "test.sh", "readme.md", "pytest.ini"}
 

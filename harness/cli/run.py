@@ -81,6 +81,7 @@ def run(
         screen.print_json(results[0].to_json() if not several else _together(task, agent, results))
     elif several:
         screen.out().print(show.results_table(results))
+        screen.progress(f"trajectories: {out}/")
     else:
         screen.out().print(show.report_table(results[0]))
         screen.progress(f"trajectory: {results[0].trajectory}")

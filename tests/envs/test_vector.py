@@ -171,3 +171,19 @@ def test_close_in_mid_turn(task: Task, backend: PlainBackend) -> None:
     arrival = env.recv(timeout=10)
     assert arrival.truncated and arrival.info["stop_reason"] == "closed"
     assert arrival.info["mask"] == 0.0 and not backend.live
+
+
+@pytest.mark.filterwarnings("error")
+def test_send_to_the_wrong_member(task: Task, backend: PlainBackend) -> None:
+    env = make(task, backend, 2)
+    env.reset(seed=0)
+    for index in (2, -1):
+        with pytest.raises(UsageError, match="0 to 1"):
+            env.send(index, LOOK)
+    env.send(0, LOOK)
+    with pytest.raises(UsageError, match=r"recv\(\) it first"):
+        env.send_reset(0)
+    env.close()
+    for late in (lambda: env.send(0, LOOK), env.reset):
+        with pytest.raises(UsageError, match="closed"):
+            late()

@@ -307,3 +307,10 @@ def test_help_is_quick_to_import():
     code = f"import sys, repodrome.harness.cli.app; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_several_episodes_say_where_their_trajectories_are(cli, make_folder, tmp_path):
+    result = cli("run", make_folder(), "--agent", "nop", "--repeats", 2, "--out", tmp_path / "kept")
+    assert result.exit_code == 0
+    assert f"trajectories: {tmp_path / 'kept'}/" in result.stderr
+    assert len(list((tmp_path / "kept").iterdir())) == 2

@@ -265,3 +265,9 @@ def test_mutants_without_files_to_write_or_mutants(cli, make_folder):
 def test_list_never_cuts_a_task_id(cli):
     shown = cli("task", "list").stdout
     assert all(row["id"] in shown for row in json.loads(cli("task", "list", "--json").stdout))
+
+
+def test_the_scaffolds_instruction_is_no_instruction(cli, make_folder):
+    folder = make_folder(instruction="Write here, in a few natural words, what is to be done.\n")
+    (found,) = findings(cli("task", "validate", folder, "--json"), "instruction")
+    assert "placeholder" in found["problem"]
