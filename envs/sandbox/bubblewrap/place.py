@@ -9,7 +9,7 @@ from typing import Any
 
 from repodrome.envs.sandbox.base import WORKSPACE, SandboxSpec
 from repodrome.envs.sandbox.bubblewrap import seccomp
-from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner
+from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner, sandbox_owner
 from repodrome.envs.sandbox.bubblewrap.root import command_line
 
 
@@ -20,6 +20,11 @@ class Place:
     spawner: Spawner
     spec: SandboxSpec
     bwrap: str
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """Uid and gid of what programs inside are to open again; None where they are ours."""
+        return None if self.spawner.rootless else sandbox_owner()
 
     def command_line(
         self,

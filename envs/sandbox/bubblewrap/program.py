@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from repodrome.envs.sandbox.bubblewrap.client import Order, sandbox_owner
+from repodrome.envs.sandbox.bubblewrap.client import Order
 from repodrome.envs.sandbox.bubblewrap.live import Live
 from repodrome.envs.sandbox.bubblewrap.place import Place
 from repodrome.envs.sandbox.bubblewrap.processes import host_pid, kill_command, kill_pid
@@ -115,7 +115,7 @@ class Program:
         theirs: list[int] = []
         try:
             try:
-                self._streams(ours, theirs, None if place.spawner.rootless else sandbox_owner())
+                self._streams(ours, theirs, place.owner)
                 names = ("ns", "stdin", "stdout", "stderr")
                 fds = dict(zip(names, (namespace, *theirs), strict=True))
                 order = place.order({"argv": line}, fds)

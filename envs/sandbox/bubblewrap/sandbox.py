@@ -13,7 +13,7 @@ import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE, Change, SandboxSpec, Snapshot
 from repodrome.envs.sandbox.beneath import Beneath
-from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner, sandbox_owner
+from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner
 from repodrome.envs.sandbox.bubblewrap.export import Exporter
 from repodrome.envs.sandbox.bubblewrap.files import (
     DIRECTORY,
@@ -38,7 +38,7 @@ class BubblewrapSandbox:
         self.spec = spec
         self._spawner, self._persist = spawner, persist
         self._place = Place(spawner, spec, bwrap)
-        self._owner = sandbox_owner() if not spawner.rootless else None
+        self._owner = self._place.owner
         self._files: Files | None = None
         self._workspace: Beneath | None = None
         self._live: Live | None = None
