@@ -134,7 +134,10 @@ def tracked_files(repository: Path) -> list[str] | None:
         return None
     assert isinstance(listing, bytes)
     names = {os.fsdecode(name) for name in listing.split(b"\0") if name}
-    return sorted(name for name in names if (repository / name).is_file())
+    # A link counts wherever it leads; a submodule is a directory, and is left out.
+    return sorted(
+        name for name in names if (repository / name).is_symlink() or (repository / name).is_file()
+    )
 
 
 def _plain_repository(directory: Path) -> None:

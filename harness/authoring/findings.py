@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from repodrome.errors import TaskFormatError, UsageError
+
 Level = Literal["error", "note"]
 
 
@@ -35,3 +37,12 @@ def error(check: str, problem: str, fix: str) -> Finding:
 def note(check: str, problem: str, fix: str = "") -> Finding:
     """A finding that is worth knowing."""
     return Finding(level="note", check=check, problem=problem, fix=fix)
+
+
+def of_error(check: str, failure: UsageError) -> Finding:
+    """A usage error about the task, its fix told apart."""
+    if isinstance(failure, TaskFormatError):
+        where = f"{failure.file}: {failure.key}" if failure.key else failure.file
+        return error(check, f"{where}: {failure.problem}", failure.fix)
+    problem, _, fix = str(failure).partition("; ")  # errors name their fix last
+    return error(check, problem, fix or "mend what it names in the task folder")

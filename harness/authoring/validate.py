@@ -19,7 +19,7 @@ from repodrome.envs.sandbox.base import SandboxBackend
 from repodrome.errors import GradingError, InfraError, UsageError
 from repodrome.harness.agents.base import Agent
 from repodrome.harness.agents.oracle import OracleAgent
-from repodrome.harness.authoring.findings import Finding, error, note
+from repodrome.harness.authoring.findings import Finding, error, note, of_error
 from repodrome.harness.authoring.instruction import check_instruction
 from repodrome.harness.authoring.leaks import Secret, probe_files, probe_git, secrets_below
 from repodrome.harness.authoring.verifier import (
@@ -94,8 +94,7 @@ async def validate(
     except InfraError as failure:
         infra_error = str(failure)
     except UsageError as failure:  # of the task: the source doesn't fit, there is no solution
-        problem, _, fix = str(failure).partition("; ")  # errors name their fix last
-        run.findings.append(error("task", problem, fix or "mend what it names in the task folder"))
+        run.findings.append(of_error("task", failure))
     valid = not any(finding.level == "error" for finding in run.findings)
     return Validation(
         task=task.id,

@@ -151,7 +151,7 @@ def validate(
     Exit status: 0 all valid, 1 any invalid, 2 bad usage, 3 infrastructure failure, 130 interrupted.
     """
     from repodrome.errors import TaskFormatError
-    from repodrome.harness.authoring.findings import error
+    from repodrome.harness.authoring.findings import of_error
     from repodrome.harness.authoring.validate import Validation, validate_many
     from repodrome.harness.cli.loop import run as run_loop
     from repodrome.harness.cli.refs import each_task
@@ -160,7 +160,7 @@ def validate(
     results: list[Validation] = []
     for name, task in each_task(refs):
         if isinstance(task, TaskFormatError):
-            finding = error("format", str(task), "")
+            finding = of_error("format", task)
             results.append(Validation(task=name, ok=False, findings=(finding,)))
             _print_progress(results[-1])
         else:

@@ -271,3 +271,20 @@ def test_the_scaffolds_instruction_is_no_instruction(cli, make_folder):
     folder = make_folder(instruction="Write here, in a few natural words, what is to be done.\n")
     (found,) = findings(cli("task", "validate", folder, "--json"), "instruction")
     assert "placeholder" in found["problem"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem", "fix"),
+    [
+        ('kind = "command"', 'kind = "comand"', "verifier.kind", "write one of"),
+        ("[verifier]", '[source]\nhidden = ["nowhere"]\n[verifier]', "nowhere", "correct it"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_fix_apart(cli, make_folder, old, new, problem, fix):
+    folder = make_folder()
+    toml = folder / "task.toml"
+    toml.write_text(toml.read_text().replace(old, new))
+    (found,) = json.loads(cli("task", "validate", folder, "--json").stdout)["tasks"][0]["findings"]
+    assert problem in found["problem"]
+    assert "Fix:" not in found["problem"]
+    assert fix in found["fix"]

@@ -79,3 +79,16 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a directory"):
         new_task(tmp_path / "new", name="x", from_repo=tmp_path / "nope")
     assert [p.name for p in tmp_path.iterdir()] == ["full"]
+
+
+def test_tracked_links_come_along_wherever_they_lead(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    (repo / "src").mkdir(parents=True)
+    (repo / "src/a.py").touch()
+    for name, leads_to in {"source": "src", "gone": "nowhere", "a.py": "src/a.py"}.items():
+        (repo / name).symlink_to(leads_to)
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", *command], cwd=repo, check=True)
+    workspace = new_task(tmp_path / "new", name="new", from_repo=repo) / "workspace"
+    links = {p.name: str(p.readlink()) for p in workspace.iterdir() if p.is_symlink()}
+    assert links == {"source": "src", "gone": "nowhere", "a.py": "src/a.py"}
