@@ -20,7 +20,7 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -364,7 +364,7 @@ def _memo_of(task: Task) -> dict[_Scope, Prepared]:
 
 
 def _owner(backend: SandboxBackend) -> tuple[int, int]:
-    owner: Mapping[str, object] | tuple[int, int] | None = getattr(backend, "owner", None)
+    owner = getattr(backend, "owner", None)  # a third party's may lack it
     if not (isinstance(owner, tuple) and len(owner) == 2):
         raise TypeError(
             f"the sandbox backend {backend.name!r} has no 'owner' attribute; "

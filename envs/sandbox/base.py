@@ -187,6 +187,10 @@ class SandboxBackend(Protocol):
 
     name: str
 
+    @property
+    def owner(self) -> tuple[int, int]:
+        """Host uid and gid that layers must belong to: its sandboxes run as them."""
+
     def check(self) -> None:
         """Say whether this machine can run it.
 

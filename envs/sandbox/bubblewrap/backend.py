@@ -40,7 +40,7 @@ class BubblewrapBackend:
 
     @property
     def owner(self) -> tuple[int, int]:
-        """Host uid and gid that layers must belong to."""
+        """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
         return sandbox_owner()
 
     def check(self) -> None:
