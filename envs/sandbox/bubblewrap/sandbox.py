@@ -184,9 +184,13 @@ class BubblewrapSandbox:
 
     async def _shell(self, session: str) -> Shell:
         live = await self._alive()
-        shell = self._shells.find(session, live)
-        if shell is not None:
-            return shell
+        shell = self._shells.find(session, live) or await self._new_shell(session, live)
+        if self._closed:  # meanwhile, and the close let go only of the shells that there were
+            shell.close()
+            raise SandboxError("the sandbox was closed while a shell started")
+        return shell
+
+    async def _new_shell(self, session: str, live: Live) -> Shell:
         try:
             return await self._shells.open(session, live)
         except TimeoutError:

@@ -7,6 +7,7 @@ import random
 import resource
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -96,6 +97,23 @@ async def test_cancelled_anywhere_nothing_is_left(layer: Path, times: int) -> No
     for _ in range(times):
         with anyio.move_on_after(chance.uniform(0, 0.12)):
             await life(backend, spec)
+    await settled(before)
+
+
+async def test_closed_while_a_shell_starts_leaves_none(layer: Path) -> None:
+    backend, spec = BubblewrapBackend(), SandboxSpec(layers=(layer,))
+    before = await warm(backend, spec)
+    for step in range(150):
+        sandbox = await backend.start(spec)
+
+        async def attempt(sandbox: BubblewrapSandbox = sandbox) -> None:
+            with suppress(SandboxError):
+                await sandbox.shell("sleep 9", session="b")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(attempt)
+            await anyio.sleep(0.0005 + step * 0.00003)
+            await sandbox.close()
     await settled(before)
 
 
