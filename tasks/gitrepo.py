@@ -119,7 +119,11 @@ def make_repository(workspace: Path) -> None:
 
 
 def tracked_files(repository: Path) -> list[str] | None:
-    """The files that git tracks below a directory, in the worktree's state; None: no repository."""
+    """The files that git tracks below a directory, in the worktree's state; None: no repository.
+
+    Raises:
+        UsageError: it is a repository that git refuses to read; git's advice is in the message.
+    """
     from git.cmd import Git
     from git.exc import GitCommandError
 
@@ -130,7 +134,11 @@ def tracked_files(repository: Path) -> list[str] | None:
             ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached"],
             stdout_as_string=False,
         )
-    except GitCommandError:
+    except GitCommandError as error:
+        if any((folder / ".git").exists() for folder in (repository, *repository.parents)):
+            # Without git's answer untracked files, secrets perhaps, would come along.
+            said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ")
+            raise UsageError(f"git can't list the files of {repository}: {said}") from error
         return None
     assert isinstance(listing, bytes)
     names = {os.fsdecode(name) for name in listing.split(b"\0") if name}

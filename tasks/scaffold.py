@@ -164,11 +164,10 @@ def new_task(target: Path, *, name: str, from_repo: Path | None = None) -> Path:
         python_path=python_path,
     )
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        if from_repo is not None:  # first: what git refuses leaves no half of a folder
+            _snapshot(from_repo.expanduser().resolve(), target / "workspace")
         for path, content in (_REPO_FILES if from_repo else _EXAMPLE).items():
             _write(target / path, content)
-        if from_repo is not None:
-            _snapshot(from_repo.expanduser().resolve(), target / "workspace")
         _write(target / "task.toml", text)
     except OSError as exc:
         raise UsageError(f"can't write {target}: {exc}") from exc

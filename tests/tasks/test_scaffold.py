@@ -92,3 +92,14 @@ def test_tracked_links_come_along_wherever_they_lead(tmp_path: Path) -> None:
     workspace = new_task(tmp_path / "new", name="new", from_repo=repo) / "workspace"
     links = {p.name: str(p.readlink()) for p in workspace.iterdir() if p.is_symlink()}
     assert links == {"source": "src", "gone": "nowhere", "a.py": "src/a.py"}
+
+
+def test_a_repository_that_git_refuses_is_not_taken_whole(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    subprocess.run(["git", "init", "--quiet"], cwd=repo, check=True)
+    (repo / "secret.env").touch()
+    (repo / ".git/config").write_text("[broken")
+    with pytest.raises(UsageError, match="git can't list"):
+        new_task(tmp_path / "new", name="new", from_repo=repo)
+    assert not (tmp_path / "new").exists()
