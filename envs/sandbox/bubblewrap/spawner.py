@@ -68,7 +68,7 @@ class Spawner:
         self.running: dict[int, tuple[str, socket.socket, int]] = {}
         self.pids: dict[int, int] = {}
         self.keeper = 0
-        self._keeping = -1
+        self._keeping = -1  # held open: what pid 1 reads ends when this process does
         self.tidy: list[str] = []
         self.count = 0
         self.wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
