@@ -29,7 +29,6 @@ from repodrome.errors import SetupError, UsageError
 if TYPE_CHECKING:
     import requests
 
-DEFAULT_INDEX = "https://pypi.org/simple"
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 _MAX_SDIST_BYTES = 1 << 30
 _LISTS = ("extra-index-url", "find-links", "trusted-host")
@@ -49,7 +48,7 @@ class PipSettings:
         timeout: seconds a connection may be silent.
     """
 
-    indexes: tuple[str, ...] = (DEFAULT_INDEX,)
+    indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     cert: str | None = None
     client_cert: str | None = None
@@ -76,9 +75,10 @@ def pip_settings() -> PipSettings:
     for layer in layers.values():  # later ones win, as in pip
         options |= layer
     words = {key: tuple(shlex.split(options.get(key, ""))) for key in _LISTS}
-    indexes = (options.get("index-url", DEFAULT_INDEX), *words["extra-index-url"])
-    if options.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        indexes = ()
+    indexes: tuple[str, ...] = ()
+    if options.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
+        main = (options["index-url"],) if "index-url" in options else _default_index()
+        indexes = (*main, *words["extra-index-url"])
     return PipSettings(
         indexes=indexes,
         find_links=words["find-links"],
@@ -88,6 +88,15 @@ def pip_settings() -> PipSettings:
         trusted_hosts=words["trusted-host"],
         timeout=float(options.get("timeout", options.get("default-timeout", "15"))),
     )
+
+
+def _default_index() -> tuple[str, ...]:
+    """The index that pip, as it is installed here, uses where none is set; from its own help."""
+    command = [sys.executable, "-m", "pip", "download", "--help"]
+    wide = {**os.environ, "COLUMNS": "1000"}
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env=wide).stdout
+    found = re.search(r"--index-url.*?\(default:?\s+(https?://[^\s)]+)", said, re.DOTALL)
+    return (found[1],) if found else ()
 
 
 def fetch_sdist(

@@ -144,6 +144,14 @@ def test_the_users_pip_settings_are_used_and_no_code_is_run(
     assert not (tmp_path / "ran").exists()
 
 
+def test_without_an_index_set_pips_own_default_is_asked() -> None:
+    code = "from repodrome.tasks.pypi import pip_settings; print(*pip_settings().indexes)"
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "PYTHONPATH": os.pathsep.join(sys.path)}
+    out = subprocess.check_output([sys.executable, "-c", code], env=env, text=True)
+    assert out.startswith("https://") and out.rstrip().endswith("/simple")
+
+
 def entry(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, link
