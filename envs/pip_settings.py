@@ -1,20 +1,19 @@
 """The user's own pip settings, for set-up inside a sandbox.
 
-pip in the sandbox has another home and another prefix, so it would find none of them: they are read
-here, as pip would read them, and handed on as environment variables, with the local files that they
-name (certificates, ``file://`` indexes, find-links directories) to be bound.
+pip in the sandbox has another home and another prefix, so it would find none of them: they are
+handed on as environment variables, with the local files that they name (certificates, ``file://``
+indexes, find-links directories) to be bound.
 """
 
 from __future__ import annotations
 
-import configparser
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from repodrome.tasks.home import home
+from repodrome.tasks.pip_options import pip_options
 
 # What a proxied or intercepted network needs besides pip's own settings.
 _NETWORK = (
@@ -46,13 +45,12 @@ class PipSettings:
 
 
 def pip_settings() -> PipSettings:
-    """Read pip's configuration files and the environment, later ones winning as in pip."""
-    found: dict[str, str] = {}
-    for file in _config_files():
-        found.update(_from_file(file))
-    for name, value in os.environ.items():
-        if name.startswith("PIP_") and value:
-            found[name] = value
+    """What pip outside would go by, as environment variables."""
+    options = pip_options("install")
+    found = {
+        "PIP_" + option.upper().replace("-", "_"): " ".join(value.split())
+        for option, value in options.items()
+    }
     env = {name: value for name, value in found.items() if name not in _OURS}
     env.update({name: os.environ[name] for name in _NETWORK if os.environ.get(name)})
     paths = sorted({path for value in env.values() for path in _local_paths(value)})
@@ -65,41 +63,6 @@ def pip_settings() -> PipSettings:
         PIP_ROOT_USER_ACTION="ignore",
     )
     return PipSettings(env=env, paths=tuple(paths))
-
-
-def _config_files() -> list[Path]:
-    """pip's files, lowest precedence first: global, user, site, ``PIP_CONFIG_FILE``."""
-    named = os.environ.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return []
-    user = home()
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or user / ".config")
-    system = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
-    files = [Path(part) / "pip" / "pip.conf" for part in reversed(system.split(":")) if part]
-    files += [Path("/etc/pip.conf"), user / ".pip" / "pip.conf", config_home / "pip" / "pip.conf"]
-    files.append(Path(sys.prefix) / "pip.conf")
-    if named:
-        files.append(Path(named))
-    return files
-
-
-def _from_file(file: Path) -> dict[str, str]:
-    parser = configparser.RawConfigParser()
-    try:
-        parser.read_string(file.read_text(encoding="utf-8"), source=str(file))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return {}
-    except (configparser.Error, UnicodeDecodeError):
-        # pip itself would complain; here it must not stop tasks that install nothing new.
-        return {}
-    found: dict[str, str] = {}
-    # A command's own section beats [global]; only installing matters here.
-    for section in ("global", "install"):
-        if parser.has_section(section):
-            for key, value in parser.items(section):
-                name = "PIP_" + key.upper().replace("-", "_")
-                found[name] = " ".join(value.split())
-    return found
 
 
 def _local_paths(value: str) -> list[str]:

@@ -8,7 +8,6 @@ SHA-256, wherever it came from.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import re
@@ -25,6 +24,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from repodrome.errors import SetupError, UsageError
+from repodrome.tasks.pip_options import pip_options
 
 if TYPE_CHECKING:
     import requests
@@ -59,21 +59,7 @@ class PipSettings:
 
 def pip_settings() -> PipSettings:
     """Read pip's settings; the environment alone where this Python has no pip."""
-    options: dict[str, str] = {}
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    listing = subprocess.run(command, capture_output=True, text=True, check=False)
-    layers: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": {}}
-    if listing.returncode == 0:
-        for line in listing.stdout.splitlines():
-            name, _, quoted = line.partition("=")
-            section, _, option = name.rpartition(".")
-            if section in layers:
-                layers[section][option] = str(ast.literal_eval(quoted))
-    for variable, value in os.environ.items():
-        if variable.startswith("PIP_"):
-            layers[":env:"][variable[4:].lower().replace("_", "-")] = value
-    for layer in layers.values():  # later ones win, as in pip
-        options |= layer
+    options = pip_options("download")
     words = {key: tuple(shlex.split(options.get(key, ""))) for key in _LISTS}
     indexes: tuple[str, ...] = ()
     if options.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
