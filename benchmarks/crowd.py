@@ -93,7 +93,7 @@ def _killed(folder: Path, members: int) -> list[Row]:
 def live(folder: str, members: int) -> None:
     """A trainer: starts episodes, prints where its sandboxes live, and waits to be killed."""
     from repodrome.envs.episode import Episode
-    from repodrome.envs.sandbox.bubblewrap.client import spawner
+    from repodrome.envs.sandbox.direct.client import spawner
 
     async def main() -> None:
         episodes = await asyncio.gather(*(Episode.start(folder) for _ in range(members)))

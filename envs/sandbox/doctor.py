@@ -8,10 +8,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from repodrome.envs.sandbox.bubblewrap import seccomp
 from repodrome.envs.sandbox.bubblewrap.backend import FIX, BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.cgroups import CONTROLLERS, detect
-from repodrome.envs.sandbox.bubblewrap.client import privileged
+from repodrome.envs.sandbox.direct import seccomp
+from repodrome.envs.sandbox.direct.cgroups import CONTROLLERS, detect
+from repodrome.envs.sandbox.direct.client import privileged
 from repodrome.errors import SandboxError
 
 

@@ -12,8 +12,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from repodrome.envs.sandbox.bubblewrap.cgroups import detect
-from repodrome.envs.sandbox.bubblewrap.client import STAGE_PREFIX
+from repodrome.envs.sandbox.direct.cgroups import detect
+from repodrome.envs.sandbox.direct.client import STAGE_PREFIX
 from repodrome.envs.sandbox.owner import Owner
 
 

@@ -21,8 +21,8 @@ from gymnasium.wrappers import Autoreset, RecordEpisodeStatistics, TransformRewa
 from repodrome.envs.episode import Episode
 from repodrome.envs.gym_env import RepoEnv
 from repodrome.envs.runtime import runtime
-from repodrome.envs.sandbox.bubblewrap.cgroups import detect
-from repodrome.envs.sandbox.bubblewrap.client import spawner
+from repodrome.envs.sandbox.direct.cgroups import detect
+from repodrome.envs.sandbox.direct.client import spawner
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.envs.vector import RepoVectorEnv
 from repodrome.errors import SandboxError

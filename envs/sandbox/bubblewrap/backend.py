@@ -10,8 +10,9 @@ from pathlib import Path
 import anyio
 
 from repodrome.envs.sandbox.base import SandboxSpec
-from repodrome.envs.sandbox.bubblewrap.client import sandbox_owner, spawner
-from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from repodrome.envs.sandbox.bubblewrap.place import BwrapPlace
+from repodrome.envs.sandbox.direct.client import sandbox_owner, spawner
+from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.reaper import reap
 from repodrome.errors import SandboxError, SandboxUnavailableError
 
@@ -29,7 +30,7 @@ class BubblewrapBackend:
     """Most prefetched sandboxes, over all specs."""
 
     def __init__(self) -> None:
-        self._ready: dict[SandboxSpec, deque[BubblewrapSandbox]] = {}
+        self._ready: dict[SandboxSpec, deque[DirectSandbox]] = {}
         self._coming: Counter[SandboxSpec] = Counter()
         self._pid = os.getpid()
         self._reaped = False
@@ -58,7 +59,7 @@ class BubblewrapBackend:
 
     async def start(
         self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
-    ) -> BubblewrapSandbox:
+    ) -> DirectSandbox:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
         if live and persist is None:
             while (sandbox := self._take(spec)) is not None:
@@ -67,21 +68,19 @@ class BubblewrapBackend:
                 await sandbox.close()
         return await self._start(spec, live=live, persist=persist)
 
-    def _take(self, spec: SandboxSpec) -> BubblewrapSandbox | None:
+    def _take(self, spec: SandboxSpec) -> DirectSandbox | None:
         """A prefetched sandbox; loops in other threads may take from the same queue."""
         try:
             return self._queues()[spec].popleft()
         except (KeyError, IndexError):
             return None
 
-    def _queues(self) -> dict[SandboxSpec, deque[BubblewrapSandbox]]:
+    def _queues(self) -> dict[SandboxSpec, deque[DirectSandbox]]:
         if self._pid != os.getpid():  # forked: those are the parent's, not ours even to close
             self._ready, self._coming, self._pid = {}, Counter(), os.getpid()
         return self._ready
 
-    async def _start(
-        self, spec: SandboxSpec, *, live: bool, persist: Path | None
-    ) -> BubblewrapSandbox:
+    async def _start(self, spec: SandboxSpec, *, live: bool, persist: Path | None) -> DirectSandbox:
         for layer in spec.layers:
             if not layer.is_dir():
                 raise SandboxError(
@@ -90,7 +89,7 @@ class BubblewrapBackend:
         if not self._reaped:
             self._reaped = True
             await anyio.to_thread.run_sync(reap)
-        sandbox = BubblewrapSandbox(spec, spawner(), self._bwrap(), persist)
+        sandbox = DirectSandbox(BwrapPlace(spawner(), spec, self._bwrap()), persist)
         await sandbox.start(live=live)
         return sandbox
 

@@ -1,79 +1,90 @@
-"""Where the processes of one sandbox run: the spawner's orders that end in bwrap."""
+"""Sandboxes as bwrap makes them: its command line over the host's own toolchain."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from repodrome.envs.sandbox.base import WORKSPACE, SandboxSpec
-from repodrome.envs.sandbox.bubblewrap import seccomp
-from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner, sandbox_owner
-from repodrome.envs.sandbox.bubblewrap.root import command_line
+from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE, SandboxSpec
+from repodrome.envs.sandbox.direct import seccomp
+from repodrome.envs.sandbox.direct.client import Spawner
+from repodrome.envs.sandbox.direct.layout import BASE_ENV, CONTROL
+from repodrome.envs.sandbox.direct.place import Place
+
+INNER_UID = 1000
+SECCOMP_FD = 10
 
 
-@dataclass(frozen=True)
-class Place:
-    """A spawner, what the sandbox is made of, and the bwrap program."""
+class BwrapPlace(Place):
+    """Implements :class:`~repodrome.envs.sandbox.direct.place.Place`.
 
-    spawner: Spawner
-    spec: SandboxSpec
-    bwrap: str
+    Args:
+        bwrap: path of the program.
+    """
 
-    @property
-    def owner(self) -> tuple[int, int] | None:
-        """Uid and gid of what programs inside are to open again; None where they are ours."""
-        return None if self.spawner.rootless else sandbox_owner()
+    def __init__(self, spawner: Spawner, spec: SandboxSpec, bwrap: str) -> None:
+        super().__init__(spawner, spec)
+        self.bwrap = bwrap
 
-    def command_line(
+    async def another(self) -> BwrapPlace:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        return BwrapPlace(self.spawner, self.spec, self.bwrap)
+
+    async def release(self, *, lost: bool) -> None:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`: nothing is kept."""
+
+    def mounts(self) -> dict[str, Any]:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        fillable = self.spec.network == "none"
+        return {
+            **super().mounts(),
+            "toolchains": list(self.spec.toolchains),
+            "fillable": fillable,
+        }
+
+    def enter(
         self,
         argv: Sequence[str],
         *,
         init: bool,
         cwd: str = WORKSPACE,
         env: Mapping[str, str] | None = None,
-    ) -> list[str]:
-        """bwrap's command line for ``argv``; see :func:`root.command_line`."""
-        return command_line(
-            self.spawner.stage,
-            self.spec,
-            argv,
-            bwrap=self.bwrap,
-            init=init,
-            seccomp=seccomp.program() is not None,
-            cwd=cwd,
-            env=env,
-        )
-
-    def order(self, message: dict[str, Any], fds: dict[str, int]) -> Order:
-        """Send an order that ends in bwrap: limits and the system call filter go with it.
-
-        Raises:
-            SandboxError: the spawner is gone.
-        """
-        limits, cgroups = self.spec.limits, self.spawner.cgroups
-        rlimits = {
-            "RLIMIT_CORE": 0,
-            "RLIMIT_CPU": limits.cpu_seconds,
-            "RLIMIT_FSIZE": limits.file_mb << 20,
-            "RLIMIT_NOFILE": 4096,
-        }
-        if "memory" not in cgroups.directories:
-            rlimits["RLIMIT_AS"] = limits.memory_mb << 20
-        if "pids" not in cgroups.directories:  # counts all processes of the user, so leave room
-            rlimits["RLIMIT_NPROC"] = 4096 + 4 * limits.pids
-        message = {
-            **message,
-            "limits": cgroups.limits(limits),
-            "rlimits": rlimits,
-            "network": self.spec.network == "full",
-        }
-        program = seccomp.open_program()
-        try:
-            if program is not None:
-                fds = {**fds, "seccomp": program}
-            return self.spawner.order(message, fds)
-        finally:
-            if program is not None:
-                os.close(program)
+    ) -> dict[str, Any]:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        stage, spec = self.spawner.stage, self.spec
+        base = f"{stage}/m"
+        line = [
+            self.bwrap,
+            # The spawner has already unshared network, IPC and host name.
+            *("--unshare-user", "--unshare-pid", "--unshare-cgroup-try"),
+            *("--die-with-parent", "--new-session"),
+            *("--uid", str(INNER_UID), "--gid", str(INNER_UID)),
+            *("--cap-drop", "ALL"),
+            *("--ro-bind", f"{stage}/root", "/"),
+            *("--proc", "/proc", "--dev", "/dev", "--bind", f"{base}/shm", "/dev/shm"),
+            *("--remount-ro", "/dev"),
+            *("--bind", f"{base}/at/workspace", WORKSPACE),
+            *("--bind", f"{base}/at/env", ENV_PREFIX),
+            *("--bind", f"{base}/at/home", HOME),
+            *("--bind", f"{base}/tmp", "/tmp"),
+            *("--ro-bind", f"{base}/ctl", CONTROL),
+            *("--chdir", "/" if init else cwd, "--clearenv"),
+        ]
+        for path in spec.toolchains:
+            # What lies elsewhere is in the shared root; these directories are the sandbox's own.
+            if path.startswith(("/tmp/", "/var/tmp/", "/dev/shm/")):
+                line += ["--ro-bind", f"{stage}/root{path}", path]
+        if spec.network == "full":
+            line += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
+        if init:
+            line.append("--as-pid-1")
+        else:  # where Harbor's verifiers expect their tests and leave their reward
+            line += ["--bind", f"{base}/tests", "/tests", "--bind", f"{base}/logs", "/logs"]
+        if seccomp.program() is not None:
+            line += ["--seccomp", str(SECCOMP_FD)]
+        else:
+            line.append("--disable-userns")
+        own = {} if init else {**dict(spec.env), **(env or {})}
+        for name, value in {**BASE_ENV, **own}.items():
+            line += ["--setenv", name, value]
+        return {"argv": [*line, "--", *argv]}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repodrome.envs.sandbox.bubblewrap.client import sandbox_owner
+from repodrome.envs.sandbox.direct.client import sandbox_owner
 
 
 @pytest.fixture

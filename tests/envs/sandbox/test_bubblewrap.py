@@ -15,7 +15,7 @@ import pytest
 
 from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.cgroups import detect
+from repodrome.envs.sandbox.direct.cgroups import detect
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.envs.sandbox.reaper import reap
 from repodrome.errors import SandboxError, SandboxUnavailableError
@@ -110,7 +110,7 @@ async def test_reaper_spares_the_living_and_other_peoples(layer: Path) -> None:
 
 
 async def test_a_dead_spawner_is_an_infrastructure_error_and_is_replaced(layer: Path) -> None:
-    from repodrome.envs.sandbox.bubblewrap.client import spawner
+    from repodrome.envs.sandbox.direct.client import spawner
 
     backend = BubblewrapBackend()
     sandbox = await backend.start(SandboxSpec(layers=(layer,)))

@@ -15,9 +15,10 @@ import pytest
 
 from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.client import READY_SANDBOXES, spawner
-from repodrome.envs.sandbox.bubblewrap.live import INIT
-from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from repodrome.envs.sandbox.direct.cgroup import members
+from repodrome.envs.sandbox.direct.client import READY_SANDBOXES, spawner
+from repodrome.envs.sandbox.direct.live import INIT
+from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.errors import SandboxError
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ def processes() -> list[int]:
         path.name for d in made.cgroups.directories.values() for path in Path(d).iterdir()
     }:
         if name.split("-")[4:5] == [str(made._process.pid)]:
-            lines = {pid: _line(pid) for pid in made.cgroups.members(name)}
+            lines = {pid: _line(pid) for pid in members(made.cgroups.named(name))}
             groups.append({pid: line for pid, line in lines.items() if b"main()" not in line})
     warm = [g for g in groups if g and all(INIT.encode() in line for line in g.values())]
     for group in warm[:READY_SANDBOXES]:
@@ -106,7 +107,7 @@ async def test_closed_while_a_shell_starts_leaves_none(layer: Path) -> None:
     for step in range(150):
         sandbox = await backend.start(spec)
 
-        async def attempt(sandbox: BubblewrapSandbox = sandbox) -> None:
+        async def attempt(sandbox: DirectSandbox = sandbox) -> None:
             with suppress(SandboxError):
                 await sandbox.shell("sleep 9", session="b")
 
@@ -123,12 +124,12 @@ async def test_closed_from_elsewhere_at_any_moment(layer: Path, what: str) -> No
     before = await warm(backend, spec)
     for step in range(8):
         sandbox = await backend.start(spec)
-        made: list[BubblewrapSandbox] = []
+        made: list[DirectSandbox] = []
 
-        async def fork(sandbox: BubblewrapSandbox = sandbox, made: list = made) -> None:  # type: ignore[type-arg]
+        async def fork(sandbox: DirectSandbox = sandbox, made: list = made) -> None:  # type: ignore[type-arg]
             made.append(await sandbox.fork())
 
-        async def snapshot(sandbox: BubblewrapSandbox = sandbox) -> None:
+        async def snapshot(sandbox: DirectSandbox = sandbox) -> None:
             await (await sandbox.snapshot()).release()
 
         doing: dict[str, Callable[[], Awaitable[object]]] = {

@@ -12,11 +12,12 @@ import anyio
 import pytest
 
 from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
-from repodrome.envs.sandbox.bubblewrap import seccomp
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
-from repodrome.envs.sandbox.bubblewrap.shells import MAX_SESSIONS
-from repodrome.envs.sandbox.bubblewrap.treecopy import TreeCopy
+from repodrome.envs.sandbox.direct import seccomp
+from repodrome.envs.sandbox.direct.cgroup import members
+from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
+from repodrome.envs.sandbox.direct.shells import MAX_SESSIONS
+from repodrome.envs.sandbox.direct.treecopy import TreeCopy
 from repodrome.errors import SandboxError, WorkspaceError
 
 pytestmark = pytest.mark.anyio
@@ -24,13 +25,13 @@ LIMITS = SandboxLimits(memory_mb=512, pids=96, disk_mb=48, inodes=4000, file_mb=
 
 
 @pytest.fixture
-async def sandbox(layer: Path) -> AsyncIterator[BubblewrapSandbox]:
+async def sandbox(layer: Path) -> AsyncIterator[DirectSandbox]:
     spec = SandboxSpec(layers=(layer,), limits=LIMITS)
     async with await BubblewrapBackend().start(spec) as made:
         yield made
 
 
-async def script(sandbox: BubblewrapSandbox, code: str) -> None:
+async def script(sandbox: DirectSandbox, code: str) -> None:
     await sandbox.write("evil.py", code.encode())
 
 
@@ -47,9 +48,7 @@ time.sleep(1000)
 
 
 @pytest.mark.parametrize("name", [r"b'\xff\xfe'", r"b'\rNSpid:\t1'", r"b'a) R 1 1'"])
-async def test_a_name_hides_no_process_from_a_timeout(
-    sandbox: BubblewrapSandbox, name: str
-) -> None:
+async def test_a_name_hides_no_process_from_a_timeout(sandbox: DirectSandbox, name: str) -> None:
     await script(sandbox, RENAMED)
     result = await sandbox.shell(f'python3 evil.py "{name}"; sleep 1000', timeout=1)
     assert result.timed_out
@@ -67,7 +66,7 @@ async def test_a_name_hides_no_process_from_a_timeout(
         "printf '2\\0 2 \\0 2 x y\\0 \\0'",
     ],
 )
-async def test_junk_in_the_status_does_no_harm(sandbox: BubblewrapSandbox, forgery: str) -> None:
+async def test_junk_in_the_status_does_no_harm(sandbox: DirectSandbox, forgery: str) -> None:
     await sandbox.shell("true")
     with anyio.fail_after(10):
         # bash keeps the status FIFO under another number while a command runs.
@@ -81,7 +80,7 @@ async def test_junk_in_the_status_does_no_harm(sandbox: BubblewrapSandbox, forge
         assert (await sandbox.shell("echo fine")).stdout == b"fine\n"
 
 
-async def test_junk_in_the_channels_of_what_starts(sandbox: BubblewrapSandbox) -> None:
+async def test_junk_in_the_channels_of_what_starts(sandbox: DirectSandbox) -> None:
     await sandbox.shell(
         "(while :; do for f in /run/repodrome/*.st; do"
         " [ -p $f ] && printf '0 0 %05000d\\0%05000d\\0x\\0\\0 \\0' 1 1 1<>$f; done; done)"
@@ -96,7 +95,7 @@ async def test_junk_in_the_channels_of_what_starts(sandbox: BubblewrapSandbox) -
 
 
 async def test_a_flood_starves_neither_others_nor_its_own_timeout(
-    sandbox: BubblewrapSandbox,
+    sandbox: DirectSandbox,
 ) -> None:
     ticks = 0
 
@@ -116,7 +115,7 @@ async def test_a_flood_starves_neither_others_nor_its_own_timeout(
     assert ticks > 8
 
 
-async def test_half_a_surrogate_pair_is_the_agents_fault(sandbox: BubblewrapSandbox) -> None:
+async def test_half_a_surrogate_pair_is_the_agents_fault(sandbox: DirectSandbox) -> None:
     for attempt in (
         sandbox.shell("echo \ud800"),
         sandbox.exec(["echo", "\ud800"]),
@@ -130,7 +129,7 @@ async def test_half_a_surrogate_pair_is_the_agents_fault(sandbox: BubblewrapSand
 # -- stalling --------------------------------------------------------------------------------
 
 
-async def test_a_full_disk_silences_nobody(sandbox: BubblewrapSandbox) -> None:
+async def test_a_full_disk_silences_nobody(sandbox: DirectSandbox) -> None:
     await sandbox.shell(
         "i=0; while [ $i -lt 5000 ] && : > /tmp/$i; do i=$((i+1)); done 2>/dev/null;"
         " head -c 60000000 /dev/zero > /env/fill"
@@ -142,7 +141,7 @@ async def test_a_full_disk_silences_nobody(sandbox: BubblewrapSandbox) -> None:
 
 
 @pytest.mark.slow
-async def test_a_state_that_never_ends_does_not_hold_up_a_fork(sandbox: BubblewrapSandbox) -> None:
+async def test_a_state_that_never_ends_does_not_hold_up_a_fork(sandbox: DirectSandbox) -> None:
     await sandbox.shell("export() { echo 'kill -STOP $$'; }; cd /tmp")
     with anyio.fail_after(30):
         async with await sandbox.fork() as twin:
@@ -150,21 +149,21 @@ async def test_a_state_that_never_ends_does_not_hold_up_a_fork(sandbox: Bubblewr
 
 
 @pytest.mark.slow
-async def test_no_pids_left_for_a_new_session(sandbox: BubblewrapSandbox) -> None:
+async def test_no_pids_left_for_a_new_session(sandbox: DirectSandbox) -> None:
     await sandbox.shell("while sleep 1000 & do :; done 2>/dev/null", timeout=5)
     await sandbox.shell("for i in $(seq 200); do sleep 1000 & done 2>/dev/null", timeout=20)
     with anyio.fail_after(40):
         assert (await sandbox.shell("echo b", session="b")).stdout == b"b\n"
 
 
-async def test_sessions_are_bounded(sandbox: BubblewrapSandbox) -> None:
+async def test_sessions_are_bounded(sandbox: DirectSandbox) -> None:
     with pytest.raises(WorkspaceError, match="open already"):
         for number in range(MAX_SESSIONS + 1):
             await sandbox.shell("true", session=f"s{number}\0/../é\n")
     assert (await sandbox.shell("echo main")).stdout == b"main\n"
 
 
-async def test_a_lease_does_not_stop_the_host(sandbox: BubblewrapSandbox) -> None:
+async def test_a_lease_does_not_stop_the_host(sandbox: DirectSandbox) -> None:
     await script(
         sandbox,
         "import fcntl, time, signal\n"
@@ -185,7 +184,7 @@ async def test_a_lease_does_not_stop_the_host(sandbox: BubblewrapSandbox) -> Non
 # -- escaping --------------------------------------------------------------------------------
 
 
-async def test_only_its_own_descriptors_are_open(sandbox: BubblewrapSandbox) -> None:
+async def test_only_its_own_descriptors_are_open(sandbox: DirectSandbox) -> None:
     listing = "readlink /proc/1/fd/* /proc/self/fd/* | grep -v '/run/repodrome\\|/dev/null'"
     for result in (
         await sandbox.shell(listing),
@@ -219,7 +218,7 @@ async def test_descriptors_numbered_high_stay_outside(layer: Path) -> None:
 
 
 @pytest.mark.skipif(seccomp.program() is None, reason="needs the extra [seccomp]")
-async def test_refused_calls_stay_refused_in_disguise(sandbox: BubblewrapSandbox) -> None:
+async def test_refused_calls_stay_refused_in_disguise(sandbox: DirectSandbox) -> None:
     await script(
         sandbox,
         "import ctypes, sys\n"
@@ -297,7 +296,7 @@ pt(17)                                      # DETACH: it spins for ever
 """
 
 
-async def take_over(sandbox: BubblewrapSandbox) -> Path:
+async def take_over(sandbox: DirectSandbox) -> Path:
     """Rob the sandbox's init of its parent-death signal; its place in the host's /proc."""
     await script(sandbox, TAKE_OVER)
     result = await sandbox.shell("python3 evil.py; sleep 1000 &", timeout=20)
@@ -310,11 +309,11 @@ async def take_over(sandbox: BubblewrapSandbox) -> Path:
 
 
 async def test_an_init_that_was_taken_over_ends_with_the_spawner(
-    sandbox: BubblewrapSandbox,
+    sandbox: DirectSandbox,
 ) -> None:
     init = await take_over(sandbox)
     assert init.exists()
-    sandbox._spawner._process.kill()
+    sandbox._place.spawner._process.kill()
     with anyio.fail_after(5):
         while init.exists():  # noqa: ASYNC110 — the kernel's doing
             await anyio.sleep(0.01)
@@ -322,7 +321,7 @@ async def test_an_init_that_was_taken_over_ends_with_the_spawner(
 
 @pytest.mark.slow
 async def test_an_init_that_was_taken_over_ends_with_its_sandbox(
-    sandbox: BubblewrapSandbox,
+    sandbox: DirectSandbox,
 ) -> None:
     init = await take_over(sandbox)
     with anyio.fail_after(30):  # nobody answers, so the whole is renewed
@@ -330,23 +329,22 @@ async def test_an_init_that_was_taken_over_ends_with_its_sandbox(
     assert not init.exists()
 
 
-async def test_nothing_runs_any_more_when_export_begins(sandbox: BubblewrapSandbox) -> None:
+async def test_nothing_runs_any_more_when_export_begins(sandbox: DirectSandbox) -> None:
     await sandbox.shell("for i in $(seq 30); do (while :; do echo $i > f$i; done) & done")
     assert sandbox._live is not None
-    if not sandbox._spawner.cgroups.directories:
+    group = sandbox._live.order.cgroup
+    if not group:
         pytest.skip("no cgroup to look into")
-    members = sandbox._spawner.cgroups.members
-    name = sandbox._live.order.cgroup
-    assert members(name)
+    assert members(group)
     await sandbox._end_live()
-    assert not members(name)
+    assert not members(group)
     await sandbox.export()
 
 
 # -- the change ------------------------------------------------------------------------------
 
 
-async def test_sparse_files_cannot_fill_the_hosts_memory(sandbox: BubblewrapSandbox) -> None:
+async def test_sparse_files_cannot_fill_the_hosts_memory(sandbox: DirectSandbox) -> None:
     await sandbox.shell("for i in $(seq 200); do truncate -s 3M s$i; done; echo b > z.txt")
     change = await sandbox.export(max_file_bytes=4 << 20)
     held = sum(len(f.data or b"") for f in change.files)
@@ -356,7 +354,7 @@ async def test_sparse_files_cannot_fill_the_hosts_memory(sandbox: BubblewrapSand
     }
 
 
-async def test_deep_directories_and_long_names(sandbox: BubblewrapSandbox) -> None:
+async def test_deep_directories_and_long_names(sandbox: DirectSandbox) -> None:
     deep = "import os\nfor _ in range(1500):\n    os.mkdir('d'); os.chdir('d')\nopen('f','w')\n"
     await script(sandbox, deep)
     await sandbox.shell("python3 evil.py; touch $(printf '%0255d' 1)")
@@ -367,7 +365,7 @@ async def test_deep_directories_and_long_names(sandbox: BubblewrapSandbox) -> No
         assert (await twin.shell("ls -d d a.txt")).stdout == b"a.txt\nd\n"
 
 
-async def test_forged_overlay_marks_change_nothing(sandbox: BubblewrapSandbox) -> None:
+async def test_forged_overlay_marks_change_nothing(sandbox: DirectSandbox) -> None:
     await script(
         sandbox,
         "import os\n"
@@ -388,7 +386,7 @@ async def test_forged_overlay_marks_change_nothing(sandbox: BubblewrapSandbox) -
 # -- the caller's and the machine's ----------------------------------------------------------
 
 
-async def test_a_command_line_too_long_harms_no_other_sandbox(sandbox: BubblewrapSandbox) -> None:
+async def test_a_command_line_too_long_harms_no_other_sandbox(sandbox: DirectSandbox) -> None:
     with pytest.raises(SandboxError, match="too long"):
         await sandbox.run(["echo", *["x" * 1000] * 300])
     assert (await sandbox.shell("echo x")).stdout == b"x\n"

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-from repodrome.envs.sandbox.bubblewrap.live import Live
-
-
-@dataclass
-class Groups:
-    """Remembers whether it was asked to stop a group or to let it go on."""
-
-    asked: list[bool] = field(default_factory=list)
-
-    def freeze(self, name: str, frozen: bool) -> None:
-        assert name == "group"
-        self.asked.append(frozen)
-
-
-@dataclass
-class Spawner:
-    cgroups: Groups
+from repodrome.envs.sandbox.direct.live import Live
 
 
 @dataclass
 class Order:
-    cgroup: str = "group"
+    cgroup: dict[str, str]
 
 
-def test_it_is_frozen_until_the_last_copy_is_taken() -> None:
-    groups = Groups()
-    live = Live(Spawner(groups), Order(), control=-1, ctl=-1, stderr=-1, owner=None, enter="")
+def test_it_is_frozen_until_the_last_copy_is_taken(tmp_path: Path) -> None:
+    asked = tmp_path / "cgroup.freeze"
+    asked.touch()
+    order = Order({"unified": str(tmp_path)})
+    live = Live(order, control=-1, ctl=-1, stderr=-1, owner=None, enter="")  # type: ignore[arg-type]
     with live.frozen():
         with live.frozen():
-            assert groups.asked[-1]
-        assert groups.asked[-1]
-    assert not groups.asked[-1]
+            assert asked.read_text() == "1"
+        assert asked.read_text() == "1"
+    assert asked.read_text() == "0"

@@ -13,7 +13,7 @@ import pytest
 
 from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.client import privileged, sandbox_owner
+from repodrome.envs.sandbox.direct.client import privileged, sandbox_owner
 
 pytestmark = pytest.mark.anyio
 SRC = str(Path(__file__).parents[3] / "src")

@@ -12,8 +12,8 @@ import pytest
 
 from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.cgroups import detect
-from repodrome.envs.sandbox.bubblewrap.client import spawner
+from repodrome.envs.sandbox.direct.cgroups import detect
+from repodrome.envs.sandbox.direct.client import spawner
 from repodrome.envs.sandbox.owner import Owner
 
 pytestmark = pytest.mark.anyio

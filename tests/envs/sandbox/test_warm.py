@@ -10,13 +10,13 @@ import pytest
 
 from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
-from repodrome.envs.sandbox.bubblewrap.sandbox import BubblewrapSandbox
+from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 
 pytestmark = pytest.mark.anyio
 ODD = (("A", "it's $HOME"), ("odd-name", "x y"), ("UID", "7"), ("PATH", "/opt/x:/usr/bin:/bin"))
 
 
-async def _filled(backend: BubblewrapBackend, spec: SandboxSpec) -> BubblewrapSandbox:
+async def _filled(backend: BubblewrapBackend, spec: SandboxSpec) -> DirectSandbox:
     """The second sandbox of its kind, which ran before it was asked for."""
     async with await backend.start(spec):
         await anyio.sleep(0.5)  # the quiet moment in which the next is got ready

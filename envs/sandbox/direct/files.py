@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repodrome.envs.sandbox.bubblewrap.client import Order
-from repodrome.envs.sandbox.bubblewrap.streams import close_all
-from repodrome.envs.sandbox.bubblewrap.treecopy import TreeCopy
+from repodrome.envs.sandbox.direct.client import Order
+from repodrome.envs.sandbox.direct.streams import close_all
+from repodrome.envs.sandbox.direct.treecopy import TreeCopy
 from repodrome.errors import SandboxError
 
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -43,7 +43,7 @@ class Files:
 
 
 @dataclass
-class BubblewrapSnapshot:
+class DirectSnapshot:
     """Copied files and shell states; implements :class:`Snapshot`."""
 
     files: Files

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE
-from repodrome.envs.sandbox.bubblewrap.live import Live
-from repodrome.envs.sandbox.bubblewrap.shell import Shell
+from repodrome.envs.sandbox.direct.live import Live
+from repodrome.envs.sandbox.direct.shell import Shell
 from repodrome.errors import WorkspaceError
 
 MAX_SESSIONS = 32

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from repodrome.envs.sandbox.base import SandboxLimits
+from repodrome.envs.sandbox.direct import cgroup
 
 CONTROLLERS = ("memory", "pids", "cpu")
 PARENT = "repodrome"
@@ -45,43 +46,9 @@ class Cgroups:
             ]
         return []
 
-    def members(self, name: str) -> list[int]:
-        """Host pids in the cgroup ``name``; empty when it is gone."""
-        for directory in self.directories.values():
-            try:
-                return [int(p) for p in Path(directory, name, "cgroup.procs").read_text().split()]
-            except OSError:
-                continue
-        return []
-
-    def oom_kills(self, name: str) -> int:
-        """How often the memory limit has killed something in ``name``."""
-        directory = self.directories.get("memory")
-        if not directory:
-            return 0
-        file = "memory.oom_control" if self.version == 1 else "memory.events"
-        with suppress(OSError):
-            for line in Path(directory, name, file).read_text().splitlines():
-                key, _, value = line.partition(" ")
-                if key == "oom_kill":
-                    return int(value)
-        return 0
-
-    def freeze(self, name: str, frozen: bool) -> None:
-        """Stop or resume everything in ``name``, where the kernel offers it."""
-        directory = self.directories.get("unified")
-        if directory:
-            with suppress(OSError):
-                Path(directory, name, "cgroup.freeze").write_text("1" if frozen else "0")
-
-    def kill(self, name: str) -> bool:
-        """Kill everything in ``name`` at once; False where the kernel doesn't offer it."""
-        directory = self.directories.get("unified")
-        if directory:
-            with suppress(OSError):
-                Path(directory, name, "cgroup.kill").write_text("1")
-                return True
-        return False
+    def named(self, name: str) -> dict[str, str]:
+        """The directories of the cgroup ``name``, by controller."""
+        return {c: f"{directory}/{name}" for c, directory in self.directories.items()}
 
     def sweep(self, prefix: str) -> None:
         """Remove the cgroups whose names begin with ``prefix``, and what still runs in them.
@@ -100,7 +67,7 @@ class Cgroups:
         with suppress(OSError):
             for name in os.listdir(directory):
                 if name.startswith(prefix):
-                    self.kill(name)
+                    cgroup.kill(self.named(name))
                     try:
                         os.rmdir(os.path.join(directory, name))
                     except OSError:

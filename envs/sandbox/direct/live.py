@@ -5,7 +5,7 @@ killed from inside, and with it the sandbox ends when the host lets go of the pi
 the host over FIFOs in a directory that is read-only inside: output, status, and input where needed.
 Status and framing travel on a FIFO of their own, never in the output. All the same, the agent's
 processes run as the same user, so nothing here is proof of anything: what counts is run by
-:meth:`BubblewrapSandbox.run`.
+:meth:`DirectSandbox.run`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from repodrome.envs.sandbox.bubblewrap.client import END_SECONDS, Order, Spawner
-from repodrome.envs.sandbox.bubblewrap.root import CONTROL
-from repodrome.envs.sandbox.bubblewrap.streams import close_all, read_proc
+from repodrome.envs.sandbox.direct import cgroup
+from repodrome.envs.sandbox.direct.client import END_SECONDS, Order
+from repodrome.envs.sandbox.direct.layout import CONTROL
+from repodrome.envs.sandbox.direct.streams import close_all, read_proc
 from repodrome.errors import SandboxError, WorkspaceError
 
 INIT = """while IFS= read -r -d '' _line; do eval "$_line"; done"""
@@ -53,7 +54,6 @@ class Live:
     """A running init and what it takes to talk to it.
 
     Args:
-        spawner: whose child it is.
         order: the order that started it.
         control: write end of init's standard input.
         ctl: descriptor of the control directory.
@@ -64,7 +64,6 @@ class Live:
 
     def __init__(
         self,
-        spawner: Spawner,
         order: Order,
         *,
         control: int,
@@ -73,7 +72,7 @@ class Live:
         owner: tuple[int, int] | None,
         enter: str,
     ) -> None:
-        self.spawner, self.order = spawner, order
+        self.order = order
         self.control, self.ctl, self.stderr, self.owner = control, ctl, stderr, owner
         self.enter = enter
         self.protected: set[int] = {1}
@@ -104,13 +103,13 @@ class Live:
     def frozen(self) -> Iterator[None]:
         """While its files are copied: nothing inside runs, where the kernel offers that."""
         self._frozen += 1
-        self.spawner.cgroups.freeze(self.order.cgroup, True)
+        cgroup.freeze(self.order.cgroup, True)
         try:
             yield
         finally:
             self._frozen -= 1
             if not self._frozen:  # else another copy is being taken
-                self.spawner.cgroups.freeze(self.order.cgroup, False)
+                cgroup.freeze(self.order.cgroup, False)
 
     def channel(self, *, error: bool = False, input: bool = False) -> Channel:
         """Make the FIFOs of a new program.
@@ -210,7 +209,7 @@ class Live:
         self._closed = True
         self.order.kill()
         if self._frozen:  # bwrap too, which is to see the end of its init
-            self.spawner.cgroups.freeze(self.order.cgroup, False)
+            cgroup.freeze(self.order.cgroup, False)
         try:
             with anyio.CancelScope(shield=True):
                 try:

@@ -29,10 +29,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from repodrome.envs.sandbox.bubblewrap.blank import Blank, Profile, Warm
-from repodrome.envs.sandbox.bubblewrap.messages import receive, send
-from repodrome.envs.sandbox.bubblewrap.mounts import Filesystem, make_skeleton
-from repodrome.envs.sandbox.bubblewrap.syscalls import (
+from repodrome.envs.sandbox.direct.blank import Blank, Profile, Warm
+from repodrome.envs.sandbox.direct.cgroup import oom_kills
+from repodrome.envs.sandbox.direct.messages import receive, send
+from repodrome.envs.sandbox.direct.mounts import Filesystem, make_skeleton
+from repodrome.envs.sandbox.direct.syscalls import (
     CLONE_NEWNS,
     CLONE_NEWPID,
     CLONE_NEWUSER,
@@ -65,7 +66,7 @@ class Spawner:
         self.warm: list[Warm] = []
         self.profile: Profile | None = None
         self._numbered = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.running: dict[int, tuple[str, socket.socket, int]] = {}
+        self.running: dict[int, tuple[Blank | Warm, socket.socket, int]] = {}
         self.pids: dict[int, int] = {}
         self.keeper = 0
         self._keeping = -1  # held open: what pid 1 reads ends when this process does
@@ -198,16 +199,16 @@ class Spawner:
         home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for controller, name, value in order["limits"]:
-                directory = self.config["cgroups"].get(controller)
+                directory = found.paths.get(controller)
                 if directory:
-                    write_file(f"{directory}/{found.name}/{name}", value)
+                    write_file(f"{directory}/{name}", value)
             setns(namespace, CLONE_NEWNS)
             try:
                 os.fchdir(self._numbered)  # /proc there is another pid namespace's
                 handles += Filesystem(self.config, order, {}, ".").fill()
             finally:
                 setns(home, CLONE_NEWNS)
-            answer = {"pid": found.pid, "cgroup": found.name, "warm": True}
+            answer = {"pid": found.pid, "cgroup": found.paths, "warm": True}
             send(reply, answer, (*handles, namespace, found.control, found.stderr))
         except OSError:  # a new one will do, or say what is wrong
             self._end(found.pid)
@@ -217,7 +218,7 @@ class Spawner:
             for fd in (*handles, namespace, home):
                 os.close(fd)
             found.close()
-        self.running[found.pid] = (found.name, reply, order["id"])
+        self.running[found.pid] = (found, reply, order["id"])
         self.pids[order["id"]] = found.pid
         return True
 
@@ -245,7 +246,7 @@ class Spawner:
             order["pid"] = blank.pid
             send(blank.sock, order, (reply.fileno(), *fds))
             blank.sock.close()
-            self.running[blank.pid] = (blank.name, reply, order["id"])
+            self.running[blank.pid] = (blank, reply, order["id"])
             self.pids[order["id"]] = blank.pid
         except OSError as error:
             if blank is not None:
@@ -282,10 +283,10 @@ class Spawner:
             if pid == self.keeper:
                 raise SystemExit("repodrome spawner: pid 1 of the sandboxes' namespace ended")
             if pid in self.running:
-                name, reply, number = self.running.pop(pid)
+                child, reply, number = self.running.pop(pid)
                 del self.pids[number]
-                oom = self._oom_kills(name)
-                self.tidy.append(name)  # done when there is nothing else to do
+                oom = oom_kills(child.paths)
+                self.tidy.append(child.name)  # done when there is nothing else to do
                 code = os.waitstatus_to_exitcode(status)
                 send(reply, {"exit": code if code >= 0 else 128 - code, "oom": oom})
                 reply.close()
@@ -301,19 +302,6 @@ class Spawner:
                     self.blanks.remove(blank)
                     self.tidy.append(blank.name)
                     time.sleep(0.01)  # a blank that can't start must not become a fork storm
-
-    def _oom_kills(self, name: str) -> int:
-        """How often the memory limit killed something in the cgroup; both versions say oom_kill."""
-        memory = self.config["cgroups"].get("memory")
-        for file in ("memory.events", "memory.oom_control") if memory else ():
-            try:
-                text = Path(f"{memory}/{name}/{file}").read_text()
-            except OSError:
-                continue
-            for line in text.splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-        return 0
 
     def _tidy(self) -> None:
         """Remove the cgroups of what ended; the last processes may take a moment to go."""
@@ -343,7 +331,7 @@ class Spawner:
             except ChildProcessError:
                 break
             if pid in self.running:
-                self.tidy.append(self.running.pop(pid)[0])
+                self.tidy.append(self.running.pop(pid)[0].name)
         deadline = time.monotonic() + 5
         self._tidy()
         while self.tidy and time.monotonic() < deadline:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE
-from repodrome.envs.sandbox.bubblewrap.live import BIG_COMMAND, Channel, Live, encode, write_all
-from repodrome.envs.sandbox.bubblewrap.processes import (
+from repodrome.envs.sandbox.direct.layout import CONTROL
+from repodrome.envs.sandbox.direct.live import BIG_COMMAND, Channel, Live, encode, write_all
+from repodrome.envs.sandbox.direct.processes import (
     children,
     host_pid,
     kill_command,
     kill_pid,
 )
-from repodrome.envs.sandbox.bubblewrap.root import CONTROL
-from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, claimed, drain
+from repodrome.envs.sandbox.direct.streams import Capture, Poller, claimed, drain
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult
 

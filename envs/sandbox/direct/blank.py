@@ -9,9 +9,9 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from repodrome.envs.sandbox.bubblewrap.messages import MAX_MESSAGE, receive, send
-from repodrome.envs.sandbox.bubblewrap.mounts import Filesystem
-from repodrome.envs.sandbox.bubblewrap.syscalls import (
+from repodrome.envs.sandbox.direct.messages import MAX_MESSAGE, receive, send
+from repodrome.envs.sandbox.direct.mounts import Filesystem
+from repodrome.envs.sandbox.direct.syscalls import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -39,6 +39,7 @@ class Blank:
     def __init__(self, config: dict[str, Any], number: int, network: bool = False) -> None:
         self.config, self.network = config, network
         self.name = f"{config['prefix']}-{number}"
+        self.paths = {c: f"{d}/{self.name}" for c, d in config["cgroups"].items()}
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:
@@ -55,9 +56,9 @@ class Blank:
                 os._exit(1)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for directory in self.config["cgroups"].values():
-                os.makedirs(f"{directory}/{self.name}", exist_ok=True)
-                write_file(f"{directory}/{self.name}/cgroup.procs", "0")
+            for directory in self.paths.values():
+                os.makedirs(directory, exist_ok=True)
+                write_file(f"{directory}/cgroup.procs", "0")
             unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
             mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)  # bwrap looks itself up there
             socket.sethostname("sandbox")
@@ -78,9 +79,9 @@ class Blank:
         reply = socket.socket(fileno=fds["reply"])
         try:
             for controller, name, value in order.get("limits", ()):
-                directory = self.config["cgroups"].get(controller)
+                directory = self.paths.get(controller)
                 if directory:
-                    write_file(f"{directory}/{self.name}/{name}", value)
+                    write_file(f"{directory}/{name}", value)
             handles: tuple[int, ...] = ()
             if order.get("empty"):
                 handles = (Filesystem(self.config, order, fds).make_empty(),)
@@ -88,7 +89,7 @@ class Blank:
                 setns(fds["ns"], CLONE_NEWNS)
             else:
                 handles = Filesystem(self.config, order, fds).make()
-            answer = {"pid": order["pid"], "cgroup": self.name}
+            answer = {"pid": order["pid"], "cgroup": self.paths}
             send(reply, answer, handles)
             for handle in handles:
                 os.close(handle)
@@ -147,6 +148,7 @@ class Warm:
 
     def __init__(self, profile: Profile, blank: Blank) -> None:
         self.profile, self.name, self.pid = profile, blank.name, blank.pid
+        self.paths = blank.paths
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         stdin, self.control = os.pipe2(os.O_CLOEXEC)
         self.stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)

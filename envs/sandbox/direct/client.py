@@ -22,10 +22,10 @@ from typing import Any
 
 import anyio
 
-from repodrome.envs.sandbox.bubblewrap.cgroups import Cgroups, detect
-from repodrome.envs.sandbox.bubblewrap.messages import MAX_MESSAGE
-from repodrome.envs.sandbox.bubblewrap.root import skeleton
-from repodrome.envs.sandbox.bubblewrap.streams import close_all
+from repodrome.envs.sandbox.direct.cgroups import Cgroups, detect
+from repodrome.envs.sandbox.direct.messages import MAX_MESSAGE
+from repodrome.envs.sandbox.direct.skeleton import skeleton
+from repodrome.envs.sandbox.direct.streams import close_all
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.errors import SandboxError, SandboxUnavailableError
 
@@ -47,11 +47,11 @@ from pathlib import Path
 
 # Our package's modules without its __init__, which would bring Gymnasium and NumPy along.
 name, place = "repodrome", Path(sys.argv[1])
-for part in (None, "envs", "sandbox", "bubblewrap"):
+for part in (None, "envs", "sandbox", "direct"):
     name, place = (f"{name}.{part}", place / part) if part else (name, place)
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [str(place)]
-from repodrome.envs.sandbox.bubblewrap.spawner import main
+from repodrome.envs.sandbox.direct.spawner import main
 
 main()
 """
@@ -94,14 +94,14 @@ class Order:
         reply: answers: first the start (or an error), at the end the exit status.
         kill: has the spawner kill the order's processes, whether it has started or not.
         pid: of the child, as the spawner knows it.
-        cgroup: name of the child's cgroup.
+        cgroup: directories of the child's cgroup, by controller.
         handles: descriptors that came with the first answer.
     """
 
     reply: socket.socket
     kill: Callable[[], None]
     pid: int = 0
-    cgroup: str = ""
+    cgroup: dict[str, str] = field(default_factory=dict)
     handles: list[int] = field(default_factory=list)
     exit_code: int | None = None
     oom_kills: int = 0

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import anyio
 
-from repodrome.envs.sandbox.bubblewrap.client import Order
-from repodrome.envs.sandbox.bubblewrap.live import Live
-from repodrome.envs.sandbox.bubblewrap.place import Place
-from repodrome.envs.sandbox.bubblewrap.processes import host_pid, kill_command, kill_pid
-from repodrome.envs.sandbox.bubblewrap.root import CONTROL
-from repodrome.envs.sandbox.bubblewrap.streams import Capture, Poller, claimed, close_all, drain
+from repodrome.envs.sandbox.direct.client import Order
+from repodrome.envs.sandbox.direct.layout import CONTROL
+from repodrome.envs.sandbox.direct.live import Live
+from repodrome.envs.sandbox.direct.place import Place
+from repodrome.envs.sandbox.direct.processes import host_pid, kill_command, kill_pid
+from repodrome.envs.sandbox.direct.streams import Capture, Poller, claimed, close_all, drain
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult
 
@@ -106,7 +106,7 @@ class Program:
             SandboxError: it could not be started, or the spawner is gone.
         """
         began = time.monotonic()
-        line = place.command_line(self.argv, init=False, cwd=self.cwd, env=self.env)
+        entry = place.enter(self.argv, init=False, cwd=self.cwd, env=self.env)
         poller = Poller()
         order: Order | None = None
         out, err = Capture(self.max_output), Capture(self.max_output)
@@ -118,7 +118,7 @@ class Program:
                 self._streams(ours, theirs, place.owner)
                 names = ("ns", "stdin", "stdout", "stderr")
                 fds = dict(zip(names, (namespace, *theirs), strict=True))
-                order = place.order({"argv": line}, fds)
+                order = place.order(entry, fds)
             except OSError as error:
                 raise SandboxError(f"a program could not be started: {error}") from error
             finally:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from repodrome.envs.sandbox.bubblewrap.syscalls import (
+from repodrome.envs.sandbox.direct.syscalls import (
     MS_BIND,
     MS_NODEV,
     MS_NOSUID,
@@ -19,7 +19,7 @@ from repodrome.envs.sandbox.bubblewrap.syscalls import (
     MS_SHARED,
     mount,
 )
-from repodrome.envs.sandbox.bubblewrap.treecopy import TreeCopy
+from repodrome.envs.sandbox.direct.treecopy import TreeCopy
 
 PARTS = ("workspace", "env", "home")
 CTL_OPTIONS = "mode=0755,size=256m,nr_inodes=16384"

@@ -1,4 +1,4 @@
-"""One sandbox of the embedded backend."""
+"""One sandbox whose files and processes this host holds itself, whatever its place."""
 
 from __future__ import annotations
 
@@ -11,33 +11,38 @@ from typing import Any
 
 import anyio
 
-from repodrome.envs.sandbox.base import WORKSPACE, Change, SandboxSpec, Snapshot
+from repodrome.envs.sandbox.base import WORKSPACE, Change, Snapshot
 from repodrome.envs.sandbox.beneath import Beneath
-from repodrome.envs.sandbox.bubblewrap.client import Order, Spawner
-from repodrome.envs.sandbox.bubblewrap.export import Exporter
-from repodrome.envs.sandbox.bubblewrap.files import (
+from repodrome.envs.sandbox.direct import cgroup
+from repodrome.envs.sandbox.direct.client import Order
+from repodrome.envs.sandbox.direct.export import Exporter
+from repodrome.envs.sandbox.direct.files import (
     DIRECTORY,
-    BubblewrapSnapshot,
+    DirectSnapshot,
     Files,
     copy_upper,
 )
-from repodrome.envs.sandbox.bubblewrap.live import INIT_ARGV, Live, entrance
-from repodrome.envs.sandbox.bubblewrap.place import Place
-from repodrome.envs.sandbox.bubblewrap.program import Program
-from repodrome.envs.sandbox.bubblewrap.shell import Shell
-from repodrome.envs.sandbox.bubblewrap.shells import Shells
-from repodrome.envs.sandbox.bubblewrap.streams import close_all
+from repodrome.envs.sandbox.direct.live import INIT_ARGV, Live, entrance
+from repodrome.envs.sandbox.direct.place import Place
+from repodrome.envs.sandbox.direct.program import Program
+from repodrome.envs.sandbox.direct.shell import Shell
+from repodrome.envs.sandbox.direct.shells import Shells
+from repodrome.envs.sandbox.direct.streams import close_all
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult, FileInfo
 
 
-class BubblewrapSandbox:
-    """Implements :class:`~repodrome.envs.sandbox.base.Sandbox`; made by the backend."""
+class DirectSandbox:
+    """Implements :class:`~repodrome.envs.sandbox.base.Sandbox`; made by the backend.
 
-    def __init__(self, spec: SandboxSpec, spawner: Spawner, bwrap: str, persist: Path | None):
-        self.spec = spec
-        self._spawner, self._persist = spawner, persist
-        self._place = Place(spawner, spec, bwrap)
+    Args:
+        place: where its processes run; released when it is closed.
+        persist: see :meth:`~repodrome.envs.sandbox.base.SandboxBackend.start`.
+    """
+
+    def __init__(self, place: Place, persist: Path | None = None) -> None:
+        self.spec = place.spec
+        self._place, self._persist = place, persist
         self._owner = self._place.owner
         self._files: Files | None = None
         self._workspace: Beneath | None = None
@@ -49,8 +54,8 @@ class BubblewrapSandbox:
         self._closed = False
 
     def usable(self) -> bool:
-        """Whether it is open and its spawner still runs."""
-        return not self._closed and self._spawner.alive()
+        """Whether it is open and what it depends on still runs."""
+        return not self._closed and self._place.alive()
 
     @property
     def root(self) -> str:
@@ -65,21 +70,19 @@ class BubblewrapSandbox:
         Args:
             copy: files of another sandbox or of a snapshot to begin with.
         """
-        message: dict[str, Any] = {
-            "layers": [str(layer) for layer in self.spec.layers],
-            "size": self.spec.limits.disk_mb << 20,
-            "inodes": self.spec.limits.inodes,
-            "toolchains": list(self.spec.toolchains),
+        message = {
+            **self._place.mounts(),
             "persist": str(self._persist) if self._persist else None,
-            "fillable": live and not copy and not self._persist and self.spec.network == "none",
         }
+        if copy or self._persist or not live:
+            message["fillable"] = False
         fds = {"copy": copy.base} if copy else {}
         try:
             if live:
                 await self._start_live(message, fds)
                 await self._shell("main")
             else:
-                order = self._spawner.order(message, fds)
+                order = self._place.order(message, fds)
                 try:
                     await order.started()
                     self._adopt(order)
@@ -98,7 +101,7 @@ class BubblewrapSandbox:
 
     async def _start_live(self, message: dict[str, Any], fds: dict[str, int]) -> None:
         """Start init, over a new filesystem or (with ``ns`` in ``fds``) over the present one."""
-        line = self._place.command_line(INIT_ARGV, init=True)
+        message |= self._place.enter(INIT_ARGV, init=True)
         with ExitStack() as undo:
             try:
                 read, control = os.pipe2(os.O_CLOEXEC)
@@ -108,7 +111,7 @@ class BubblewrapSandbox:
                     stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)
                     undo.callback(os.close, stderr)
                     streams = {"stdin": read, "stdout": stderr, "stderr": stderr}
-                    order = self._place.order({**message, "argv": line}, {**fds, **streams})
+                    order = self._place.order(message, {**fds, **streams})
                     undo.callback(order.close)
                 finally:
                     os.close(read)
@@ -130,13 +133,12 @@ class BubblewrapSandbox:
             undo.pop_all()
         self._oom_seen = 0
         self._live = Live(
-            self._spawner,
             order,
             control=control,
             ctl=ctl,
             stderr=stderr,
             owner=self._owner,
-            enter=entrance(dict(self.spec.env)),
+            enter=entrance(self._place.env),
         )
 
     # -- files -------------------------------------------------------------------------------
@@ -220,13 +222,13 @@ class BubblewrapSandbox:
                 with shell.live.used():
                     result = await shell.run(command, timeout=timeout, max_output=max_output)
             except SandboxError:
-                if self._closed or not self._spawner.alive():
+                if self._closed or not self._place.alive():
                     raise
                 return await self._lost_all(shell)
             if self._closed:
                 raise SandboxError("the sandbox was closed while the command ran")
-            if result.shell_lost and not self._spawner.alive():
-                raise SandboxError("the sandbox's spawner process is gone")
+            if result.shell_lost and not self._place.alive():
+                raise SandboxError("what the sandbox ran in is gone")
             self._shells.note_cwd(shell)
             return self._with_oom(result)
 
@@ -243,7 +245,7 @@ class BubblewrapSandbox:
     def _with_oom(self, result: CommandResult) -> CommandResult:
         if self._live is None or (result.exit_code == 0 and not result.shell_lost):
             return result
-        kills = self._spawner.cgroups.oom_kills(self._live.order.cgroup)
+        kills = cgroup.oom_kills(self._live.order.cgroup)
         if kills <= self._oom_seen:
             return result
         self._oom_seen = kills
@@ -318,17 +320,13 @@ class BubblewrapSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         self._open_files()
         shells = await self._shells.save()
-        message = {
-            "snapshot": True,
-            "size": self.spec.limits.disk_mb << 20,
-            "inodes": self.spec.limits.inodes,
-        }
+        message = {**self._place.mounts(), "snapshot": True, "fillable": False}
         fds = {"copy": self._open_files().base}
         with self._frozen():
-            order = self._spawner.order(message, fds)
+            order = self._place.spawner.order(message, fds)
             try:
                 await order.started()
-                return BubblewrapSnapshot(Files.of(order), shells)
+                return DirectSnapshot(Files.of(order), shells)
             finally:
                 order.close()
 
@@ -337,7 +335,7 @@ class BubblewrapSandbox:
 
     async def restore(self, snapshot: Snapshot) -> None:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
-        if not isinstance(snapshot, BubblewrapSnapshot) or snapshot.files.base < 0:
+        if not isinstance(snapshot, DirectSnapshot) or snapshot.files.base < 0:
             raise SandboxError("not a snapshot of this backend, or one that was released")
         async with self._reviving:
             await self._end_live()
@@ -345,10 +343,10 @@ class BubblewrapSandbox:
         self._shells.restore(snapshot.shells)
         await self.start(live=True, copy=snapshot.files)
 
-    async def fork(self) -> BubblewrapSandbox:
+    async def fork(self) -> DirectSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         self._open_files()
-        twin = BubblewrapSandbox(self.spec, self._spawner, self._place.bwrap, None)
+        twin = DirectSandbox(await self._place.another())
         twin._shells.restore(await self._shells.save())
         files = self._open_files()
         with self._frozen():
@@ -388,12 +386,15 @@ class BubblewrapSandbox:
         for order in self._runs:
             order.kill()
         try:
+            lost = True
             with suppress(SandboxError):  # gone with the spawner, or for the kernel to end
                 await self._end_live()
+                lost = False
         finally:
             self._release_files()
+            await self._place.release(lost=lost)
 
-    async def __aenter__(self) -> BubblewrapSandbox:
+    async def __aenter__(self) -> DirectSandbox:
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -8,8 +8,9 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from repodrome.envs.sandbox.bubblewrap.live import Live
-from repodrome.envs.sandbox.bubblewrap.streams import read_proc
+from repodrome.envs.sandbox.direct import cgroup
+from repodrome.envs.sandbox.direct.live import Live
+from repodrome.envs.sandbox.direct.streams import read_proc
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -33,7 +34,7 @@ class Process:
 
 def members(live: Live) -> list[Process]:
     """Every process in the sandbox, init included."""
-    pids = live.spawner.cgroups.members(live.order.cgroup) or _same_namespace(live)
+    pids = cgroup.members(live.order.cgroup) or _same_namespace(live)
     return [process for pid in pids if (process := _look(pid)) is not None]
 
 
@@ -96,7 +97,7 @@ def kill_command(live: Live, root: int, spared: set[int], began: float) -> None:
     killed: set[int] = set()
     for _ in range(SWEEPS):  # what forks while we look is found by the next look
         found = {p.pid: p for p in members(live)}
-        init = next((p.pid for p in found.values() if p.inside == 1), None)
+        init = live.init_pid()
         roots = {root} | {
             p.pid
             for p in found.values()

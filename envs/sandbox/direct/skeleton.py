@@ -1,20 +1,18 @@
-"""What a sandbox sees of the host: the read-only root, and bwrap's command line over it."""
+"""The read-only root of embedded sandboxes: the host's toolchain and a minimal /etc."""
 
 from __future__ import annotations
 
 import glob
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE, SandboxSpec
+from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE
+from repodrome.envs.sandbox.direct.layout import CONTROL
 
-CONTROL = "/run/repodrome"
 INNER_UID = 1000
-SECCOMP_FD = 10
 _ETC_FILES = ("ld.so.cache", "ld.so.conf", "mime.types", "protocols", "services")
 _ETC_TREES = ("alternatives", "ld.so.conf.d", "ssl/certs")
 _PASSWD = (
@@ -23,23 +21,6 @@ _PASSWD = (
     "nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
 )
 _GROUP = f"root:x:0:\nagent:x:{INNER_UID}:\nnogroup:x:65534:\n"
-BASE_ENV = {
-    "PATH": f"{ENV_PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-    "HOME": HOME,
-    "USER": "agent",
-    "LOGNAME": "agent",
-    "SHELL": "/bin/bash",
-    "LANG": "C.UTF-8",
-    "TERM": "dumb",
-    "TMPDIR": "/tmp",
-    "PAGER": "cat",
-    "GIT_PAGER": "cat",
-    "GIT_AUTHOR_NAME": "agent",
-    "GIT_AUTHOR_EMAIL": "agent@localhost",
-    "GIT_COMMITTER_NAME": "agent",
-    "GIT_COMMITTER_EMAIL": "agent@localhost",
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-}
 
 
 def python_prefix() -> str:
@@ -110,55 +91,3 @@ def _masks(prefix: str) -> list[str]:
 
 def _has_entries(path: str) -> bool:
     return os.path.isdir(path) and bool(os.listdir(path))
-
-
-def command_line(
-    stage: str,
-    spec: SandboxSpec,
-    argv: Sequence[str],
-    *,
-    bwrap: str,
-    init: bool,
-    seccomp: bool,
-    cwd: str = WORKSPACE,
-    env: Mapping[str, str] | None = None,
-) -> list[str]:
-    """bwrap's command line for one process tree in the sandbox.
-
-    Args:
-        init: ``argv`` is the sandbox's own init, as pid 1, which signals from inside can't end. It
-            gets nothing of the task's, so that it can be started before there is one.
-    """
-    base = f"{stage}/m"
-    line = [
-        bwrap,
-        # The spawner has already unshared network, IPC and host name.
-        *("--unshare-user", "--unshare-pid", "--unshare-cgroup-try"),
-        *("--die-with-parent", "--new-session"),
-        *("--uid", str(INNER_UID), "--gid", str(INNER_UID)),
-        *("--cap-drop", "ALL"),
-        *("--ro-bind", f"{stage}/root", "/"),
-        *("--proc", "/proc", "--dev", "/dev", "--bind", f"{base}/shm", "/dev/shm"),
-        *("--remount-ro", "/dev"),
-        *("--bind", f"{base}/at/workspace", WORKSPACE),
-        *("--bind", f"{base}/at/env", ENV_PREFIX),
-        *("--bind", f"{base}/at/home", HOME),
-        *("--bind", f"{base}/tmp", "/tmp"),
-        *("--ro-bind", f"{base}/ctl", CONTROL),
-        *("--chdir", "/" if init else cwd, "--clearenv"),
-    ]
-    for path in spec.toolchains:
-        # What lies elsewhere is in the shared root; these directories are the sandbox's own.
-        if path.startswith(("/tmp/", "/var/tmp/", "/dev/shm/")):
-            line += ["--ro-bind", f"{stage}/root{path}", path]
-    if spec.network == "full":
-        line += ["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]
-    if init:
-        line.append("--as-pid-1")
-    else:  # where Harbor's verifiers expect their tests and leave their reward
-        line += ["--bind", f"{base}/tests", "/tests", "--bind", f"{base}/logs", "/logs"]
-    line += ["--seccomp", str(SECCOMP_FD)] if seccomp else ["--disable-userns"]
-    own = {} if init else {**dict(spec.env), **(env or {})}
-    for name, value in {**BASE_ENV, **own}.items():
-        line += ["--setenv", name, value]
-    return [*line, "--", *argv]

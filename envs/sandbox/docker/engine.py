@@ -1,0 +1,174 @@
+"""One Docker daemon: its low-level client behind one door, where foreign errors become ours."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from repodrome.errors import SandboxError, SandboxUnavailableError
+
+Answer = TypeVar("Answer")
+
+TIMEOUT = 60
+"""Seconds that the daemon gets to answer one request that builds nothing."""
+CONCURRENT = 32
+"""Requests on their way to one daemon at once."""
+FIX = (
+    "start the daemon (`systemctl start docker`, or `dockerd` as root), see that this user may use "
+    "it (group docker), or name another with DOCKER_HOST; `repodrome doctor` looks at all of it"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a daemon is.
+
+    Attributes:
+        url: as in DOCKER_HOST (``unix://…``, ``tcp://…``, ``ssh://…``); ``""``: the client's own
+            rules (DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, the current context).
+        tls: directory with ``ca.pem``, ``cert.pem`` and ``key.pem``, or ``""``.
+    """
+
+    url: str = ""
+    tls: str = ""
+
+
+class Engine:
+    """A daemon, for any thread and any event loop; a forked child gets a client of its own.
+
+    Args:
+        address: where it is.
+        make: makes the low-level client (``docker.APIClient``) for an address.
+    """
+
+    def __init__(self, address: Address, make: Callable[[Address], Any]) -> None:
+        self.address = address
+        self._make = make
+        self._client: Any = None
+        self._pid = 0
+        self._lock = threading.Lock()
+        self._limiters: dict[int, anyio.CapacityLimiter] = {}
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.address.url or "the default Docker daemon"
+
+    def client(self) -> Any:
+        """The low-level client; its methods raise errors of their own, so prefer :meth:`call`.
+
+        Raises:
+            SandboxUnavailableError: the daemon can't be reached.
+        """
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                self._client = self._translated(functools.partial(self._make, self.address))
+                self._pid = os.getpid()
+            return self._client
+
+    async def call(self, request: Callable[[Any], Answer]) -> Answer:
+        """Send a request, ``engine.call(lambda client: client.inspect_container(name))``.
+
+        It runs in a thread, and goes on there if the caller is cancelled.
+
+        Raises:
+            SandboxUnavailableError: the daemon can't be reached.
+            NotFoundError: what was asked for isn't there.
+            DockerError: the daemon refused.
+        """
+        return await anyio.to_thread.run_sync(
+            functools.partial(self.call_now, request), abandon_on_cancel=True
+        )
+
+    def call_now(self, request: Callable[[Any], Answer]) -> Answer:
+        """The same, blocking."""
+        client = self.client()
+        return self._translated(lambda: request(client))
+
+    def _translated(self, action: Callable[[], Answer]) -> Answer:
+        import docker.errors
+        import requests.exceptions
+
+        try:
+            return action()
+        except docker.errors.NotFound as error:
+            raise NotFoundError(_explained(error)) from error
+        except docker.errors.APIError as error:
+            raise DockerError(f"{self.name} refused: {_explained(error)}") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise SandboxUnavailableError(
+                f"{self.name} can't be reached ({_cause(error)}). Fix: {FIX}"
+            ) from error
+        except (OSError, EOFError) as error:  # a stream that broke off in the middle
+            raise SandboxUnavailableError(f"{self.name} went away: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the connections; the next request opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            with suppress(Exception):
+                client.close()
+
+
+class DockerError(SandboxError):
+    """The daemon refused a request."""
+
+
+class NotFoundError(DockerError):
+    """The daemon has no such container, image, network or volume."""
+
+
+def connect(address: Address) -> Any:
+    """A low-level client by the Docker client's own rules.
+
+    Raises:
+        docker.errors.DockerException: nothing answers there.
+    """
+    import docker
+    from docker.context import ContextAPI
+    from docker.tls import TLSConfig
+
+    options: dict[str, Any] = {"version": "auto", "timeout": TIMEOUT, "num_pools": CONCURRENT}
+    options["max_pool_size"] = CONCURRENT
+    if address.url:
+        if address.tls:
+            place = address.tls
+            options["tls"] = TLSConfig(
+                client_cert=(f"{place}/cert.pem", f"{place}/key.pem"),
+                ca_cert=f"{place}/ca.pem",
+                verify=True,
+            )
+        return docker.APIClient(base_url=address.url, **options)
+    if os.environ.get("DOCKER_HOST"):
+        return docker.APIClient(**options, **docker.utils.kwargs_from_env())
+    context = ContextAPI.get_current_context()
+    host = getattr(context, "Host", None)
+    if host:
+        return docker.APIClient(base_url=host, tls=context.TLSConfig or False, **options)
+    return docker.APIClient(**options)
+
+
+def same_kernel(info: dict[str, Any]) -> bool:
+    """Whether a daemon that says this of itself may run on our own kernel."""
+    return bool(info.get("KernelVersion") == platform.release() and info.get("OSType") == "linux")
+
+
+def _explained(error: Any) -> str:
+    return str(getattr(error, "explanation", None) or error).strip()
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason: the client wraps it in several layers of its own."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return str(error)
