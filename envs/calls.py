@@ -45,12 +45,14 @@ class CallRunner:
         self._on_event = on_event
         self.used = used
         self.infra: InfraError | None = None
+        self._began = 0.0
 
     async def run(self, calls: Sequence[ToolCall], results: list[ToolResult | None]) -> None:
         """Run ``calls`` and put each one's result at its place in ``results``.
 
         Results land as they come, so that what is there after a cancellation is true.
         """
+        self._began = time.monotonic()
         place = 0
         while place < len(calls):
             refusal = self._refusal(place)
@@ -119,6 +121,7 @@ class CallRunner:
                 text="The sandbox failed; this is not your fault.",
                 error="infra",
                 seconds=time.monotonic() - began,
+                began=began - self._began,
             )
         else:
             result = ToolResult(
@@ -129,6 +132,9 @@ class CallRunner:
                 data=dict(outcome.data),
                 truncated=outcome.truncated,
                 seconds=outcome.seconds,
+                began=began - self._began,
+                tool=outcome.tool,
+                hint=storable(outcome.hint),
             )
         results[place] = result
         if self._on_event is not None:

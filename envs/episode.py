@@ -71,10 +71,26 @@ class EpisodeSnapshot:
 @lru_cache(maxsize=256)
 def _toolbox(spec: str) -> Toolbox:
     """The toolbox of a ``ToolsSpec`` given as JSON; it holds no state, so episodes share it."""
+    from repodrome.tools.presentation import Presentation
     from repodrome.tools.toolbox import Toolbox
 
     tools = ToolsSpec.model_validate_json(spec)
-    return Toolbox.build(tools.include, tools.exclude, tools.config)
+    presentation = Presentation(
+        rename=tools.rename, describe=tools.describe, checks=tools.checks, hints=tools.hints
+    )
+    return Toolbox.build(tools.include, tools.exclude, tools.config, presentation=presentation)
+
+
+def toolbox_for(task: Task, seed: int) -> Toolbox:
+    """The tools of an episode, as its agent sees them.
+
+    Raises:
+        UsageError: the task names a tool, parameter or setting that isn't there.
+    """
+    toolbox = _toolbox(task.tools.model_dump_json())
+    if task.tools.perturb:
+        toolbox = toolbox.perturbed(task.tools.perturb, f"{seed} {task.id}")
+    return toolbox
 
 
 class Episode:
@@ -110,7 +126,7 @@ class Episode:
         self._toolbox = toolbox
         self._rewards = tuple(rewards)
         self._on_event = on_event
-        self._record = Record(initial_messages(task))
+        self._record = Record(initial_messages(task, toolbox.name_of("finish")))
         self._schemas: list[dict[str, Any]] | None = None
         self._report: RewardReport | None = None
         self._score_lock = asyncio.Lock()
@@ -162,7 +178,7 @@ class Episode:
             terms = rewards_of(task.model_copy(update={"rewards": tuple(rewards)}))
         else:
             terms = rewards_of(task)
-        toolbox = _toolbox(task.tools.model_dump_json())
+        toolbox = toolbox_for(task, seed)
 
         def progress(line: str) -> None:
             if on_event is not None:
@@ -249,6 +265,7 @@ class Episode:
             stop_reason=self._record.stop_reason,
             final_message=self._record.final_message,
             infra_error=self._record.infra_error,
+            renamed=self._toolbox.renamed,
         )
 
     # -- playing --------------------------------------------------------------------------------

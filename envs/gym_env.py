@@ -34,7 +34,8 @@ class RepoEnv(gym.Env[str, Any]):
     - ``terminated``: the agent finished. ``truncated``: a limit was reached, or the machine failed.
       The limits are the task's own: what a ``TimeLimit`` wrapper truncates is not graded.
     - ``info``: ``messages`` (the whole conversation) and ``tools`` (schemas) in chat-completions
-      form, ``task_id``, ``stop_reason``, ``infra_failed``, ``mask``; at the end ``reward_parts``.
+      form, ``hints`` (call id → what would have helped) for the turn's failed calls, ``task_id``,
+      ``stop_reason``, ``infra_failed``, ``mask``; at the end ``reward_parts``.
 
     When the machine fails, ``info["infra_failed"]`` is true, ``info["infra_error"]`` says what
     happened and ``info["mask"]`` is 0.0. The reward is 0.0 then only because Gymnasium wants a

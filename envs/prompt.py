@@ -1,6 +1,7 @@
 """What agents read: the conversation in chat-completions form, and observations.
 
-The first messages depend on the task alone, so that episodes of a group share them to the byte.
+The first messages depend on task and seed alone, so that episodes of a group share them to the
+byte.
 """
 
 from __future__ import annotations
@@ -23,14 +24,20 @@ isolated Linux sandbox without network access.
 Use the tools to look around, change files and run commands; paths are relative to {WORKSPACE} or \
 absolute. Your work is judged by running hidden tests on the final state of the repository, so \
 change the code itself and check what you changed by running it. Nobody answers questions: where \
-something is unclear, take the reading that fits the code best. When you are done, call `finish` \
-with a short summary of what you changed."""
+something is unclear, take the reading that fits the code best. When you are done, {{end}} with a \
+short summary of what you changed."""
 
 
-def initial_messages(task: Task) -> list[dict[str, Any]]:
-    """The system message and the task's instruction."""
+def initial_messages(task: Task, finish: str | None = "finish") -> list[dict[str, Any]]:
+    """The system message and the task's instruction.
+
+    Args:
+        task: what it is about.
+        finish: what the agent calls the tool that finishes; None where it has none.
+    """
+    end = f"call `{finish}`" if finish else "answer without calling a tool,"
     return [
-        {"role": "system", "content": SYSTEM},
+        {"role": "system", "content": SYSTEM.replace("{end}", end)},
         {"role": "user", "content": task.instruction.strip()},
     ]
 

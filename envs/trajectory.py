@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from repodrome.tools.base import Todo
+
 StopReason = Literal[
     "finished",  # the agent said it was done
     "max_turns",  # truncated
@@ -51,6 +53,9 @@ class ToolResult(Frozen):
         data: JSON-able facts from the tool.
         truncated: something was cut.
         seconds: wall time of the call.
+        began: seconds from the start of the turn's calls to the start of this one.
+        tool: the tool's own name, whatever the agent calls it; ``""`` for an unknown one.
+        hint: for a failed call, what would help; the agent has read it only where its task says so.
     """
 
     call_id: str
@@ -60,6 +65,9 @@ class ToolResult(Frozen):
     data: dict[str, Any] = {}
     truncated: bool = False
     seconds: float = 0.0
+    began: float = 0.0
+    tool: str = ""
+    hint: str = ""
 
 
 class Step(Frozen):
@@ -71,9 +79,18 @@ class Step(Frozen):
     observation: str = ""
     seconds: float = 0.0
 
+    @property
+    def hints(self) -> dict[str, str]:
+        """Call id → hint, of the calls that failed."""
+        return {result.call_id: result.hint for result in self.results if result.hint}
+
 
 class Trajectory(Frozen):
-    """Everything that happened in an episode, without the reward."""
+    """Everything that happened in an episode, without the reward.
+
+    Attributes:
+        renamed: what the agent knew by another name: ``"tool"`` or ``"tool.parameter"`` → its name.
+    """
 
     task_id: str
     seed: int
@@ -82,6 +99,35 @@ class Trajectory(Frozen):
     stop_reason: StopReason | None = None
     final_message: str = ""
     infra_error: str = ""
+    renamed: dict[str, str] = {}
+
+    @property
+    def todos(self) -> tuple[Todo, ...]:
+        """The agent's plan as it was at the end."""
+        for step in reversed(self.steps):
+            for result in reversed(step.results):
+                if result.tool == "todo_write" and not result.error:
+                    return tuple(
+                        Todo(todo["text"], todo["status"]) for todo in result.data["todos"]
+                    )
+        return ()
+
+    def own_arguments(self, call: ToolCall, tool: str) -> dict[str, Any]:
+        """A call's arguments by the parameters' own names; empty where they were no object.
+
+        Args:
+            call: the call as the agent made it.
+            tool: the tool's own name, as its result has it.
+        """
+        if isinstance(call.arguments, str):
+            return {}
+        prefix = f"{tool}."
+        own = {
+            name: key.removeprefix(prefix)
+            for key, name in self.renamed.items()
+            if key.startswith(prefix)
+        }
+        return {own.get(name, name): value for name, value in call.arguments.items()}
 
 
 def storable(text: str) -> str:

@@ -126,7 +126,10 @@ async def play(
     """
     from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
+    from repodrome.envs.episode import toolbox_for
+
     begun = time.perf_counter()
+    played = task_for(task, all_tools=agent.all_tools)
     header = Header(
         task_id=task.id,
         task_ref=task_ref or _reference(task),
@@ -135,6 +138,7 @@ async def play(
         agent=agent.name,
         sandbox=backend,
         all_tools=agent.all_tools,
+        renamed=toolbox_for(played, seed).renamed,
         repodrome=__version__,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -148,7 +152,7 @@ async def play(
     )
     run = _Run(result=result, writer=writer, begun=begun)
     try:
-        await run.play(task_for(task, all_tools=agent.all_tools), agent, backend, on_event)
+        await run.play(played, agent, backend, on_event)
     except get_cancelled_exc_class():
         # Written before the sandbox is closed: whoever cancels may not wait for that.
         run.write_end()

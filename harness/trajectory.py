@@ -38,6 +38,8 @@ class Header(Frozen):
         task_hash: of the task folder's contents (:func:`task_hash`).
         agent: the agent's name, with its argument.
         all_tools: the agent had every standard tool, whatever the task takes away.
+        renamed: what the agent knew by another name, as in :class:`~repodrome.envs.trajectory.
+            Trajectory`.
         repodrome: the version that wrote the file.
         started: ISO 8601, UTC.
     """
@@ -50,6 +52,7 @@ class Header(Frozen):
     agent: str = ""
     sandbox: str = ""
     all_tools: bool = False
+    renamed: dict[str, str] = Field(default_factory=dict)
     repodrome: str = ""
     started: str = ""
 
@@ -99,6 +102,7 @@ class Recorded:
             stop_reason=end.stop_reason,
             final_message=end.final_message,
             infra_error=end.infra_error,
+            renamed=self.header.renamed,
         )
 
     @property

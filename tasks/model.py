@@ -155,11 +155,23 @@ class ToolsSpec(TaskModel):
         include: the only tools; None means every standard tool.
         exclude: tools taken away.
         config: tool name → its settings, e.g. ``{terminal = {max_output_bytes = 20000}}``.
+        rename: ``tool`` or ``tool.parameter``, by their own names → what the agent calls them.
+        describe: the same keys → another description.
+        checks: of arguments: ``strict``; ``exact`` takes no null for a default and no 5.0 for 5;
+            ``lenient`` also ``"5"`` for 5, and leaves out what is unknown.
+        perturb: what each episode's seed changes: names of ``tools``, names of ``parameters``,
+            ``order`` of both.
+        hints: show the agent the hint of a failed call; ``info["hints"]`` has it in any case.
     """
 
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     config: dict[str, dict[str, Any]] = {}
+    rename: dict[str, str] = {}
+    describe: dict[str, str] = {}
+    checks: Literal["exact", "strict", "lenient"] = "strict"
+    perturb: tuple[Literal["tools", "parameters", "order"], ...] = ()
+    hints: bool = False
 
 
 class RewardSpec(TaskModel):

@@ -13,6 +13,7 @@ from repodrome.tools.files import digest, read_for_edit, relative, remember_edit
 from repodrome.tools.patch_apply import new_content, patched
 from repodrome.tools.patch_format import FilePatch, parse_patch
 from repodrome.tools.text import show_path
+from repodrome.tools.words import named
 from repodrome.tools.workspace import Workspace
 
 
@@ -129,13 +130,16 @@ class ApplyPatch:
             try:
                 report.append(await self._stage(change, staged))
             except ToolError as error:
-                raise ToolError(f"{error}\nNothing was changed.", code=error.code) from error
+                raise ToolError(
+                    f"{error}\nNothing was changed.", code=error.code, hint=error.hint
+                ) from error
         await staged.commit()
         paths: list[Any] = []
         for path, file in staged.files.items():
             if not file.changed:
                 continue
             paths.append(path)
+            context.state.changed[path] = None
             if file.data is None:
                 context.state.seen.pop(path, None)
             elif file.before is None:
@@ -160,7 +164,8 @@ class ApplyPatch:
             return f"added {shown}"
         if file.data is None:
             raise WorkspaceError(
-                f"there is no file {shown}; find the right path with glob", code="not_found"
+                f"there is no file {shown}; find the right path with {named('glob')}",
+                code="not_found",
             )
         # Surrogate escapes bring bytes that are not UTF-8 through unharmed.
         before = file.data.decode("utf-8", "surrogateescape")

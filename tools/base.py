@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +21,17 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+TodoStatus = Literal["pending", "in_progress", "completed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One entry of the agent's plan."""
+
+    text: str
+    status: TodoStatus = "pending"
+
+
 @dataclass(slots=True)
 class ToolState:
     """What the tools of one episode remember between calls.
@@ -28,11 +39,15 @@ class ToolState:
     Attributes:
         seen: path → content hash as last read or written through a tool; overwriting an existing
             file needs it to be here.
+        changed: paths that tools have written, moved or deleted, in order, each once.
+        todos: the agent's plan.
         finished: the final message once the agent has finished.
         extra: room for third-party tools, keyed by tool name; must stay JSON-able.
     """
 
     seen: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, None] = field(default_factory=dict)
+    todos: list[Todo] = field(default_factory=list)
     finished: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -78,7 +93,9 @@ class Tool(Protocol):
 
     Attributes:
         name: as the agent calls it.
-        description: for the agent; says what it does, its limits and what comes back.
+        description: for the agent; says what it does, its limits and what comes back. Other tools
+            and parameters in it, and in errors, are written with :func:`repodrome.tools.words.
+            named`, so that renaming reaches them.
         arguments: the pydantic model of its arguments; its field descriptions go into the schema.
         read_only: it changes nothing, so that calls of one turn may run side by side.
     """

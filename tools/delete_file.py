@@ -50,4 +50,5 @@ class DeleteFile:
                 ) from error
             raise
         context.state.seen.pop(path, None)
+        context.state.changed[path] = None
         return ToolOutput(f"deleted {shown}", data={"path": path})

@@ -14,6 +14,11 @@ from repodrome.tools.base import Arguments, ToolContext, ToolOutput
 from repodrome.tools.files import read_for_edit, relative, remember_edit
 from repodrome.tools.nearest import nearest
 from repodrome.tools.text import clip_line, count, safe_text, show_path
+from repodrome.tools.words import named
+
+_OLD, _NEW, _ALL = (
+    named(f"edit_file.{name}") for name in ("old_string", "new_string", "replace_all")
+)
 
 
 class EditFileArguments(Arguments):
@@ -41,8 +46,8 @@ class EditFile:
 
     name: str = "edit_file"
     description: str = (
-        "Change a file by replacing old_string with new_string. Fails if old_string is not in the "
-        "file or, without replace_all, is there more than once. Line endings and encoding are kept."
+        f"Change a file by replacing {_OLD} with {_NEW}. Fails if {_OLD} is not in the file or, "
+        f"without {_ALL}, is there more than once. Line endings and encoding are kept."
     )
     arguments: ClassVar[type[Arguments]] = EditFileArguments
     read_only: ClassVar[bool] = False
@@ -57,20 +62,19 @@ class EditFile:
         shown = show_path(path)
         if not arguments.old_string:
             raise ToolError(
-                "old_string is empty; give the text to replace, or create a file with write_file",
+                f"{_OLD} is empty; give the text to replace, or create a file with "
+                f"{named('write_file')}",
                 code="invalid_arguments",
             )
         if arguments.old_string == arguments.new_string:
-            raise ToolError(
-                "old_string and new_string are the same; nothing to do", code="no_change"
-            )
+            raise ToolError(f"{_OLD} and {_NEW} are the same; nothing to do", code="no_change")
         try:
             before = await read_for_edit(context.workspace, arguments.path)
         except WorkspaceError as error:
             if error.code == "not_found":
                 raise WorkspaceError(
-                    f"there is no file {shown}; create it with write_file, or find the right path "
-                    "with glob",
+                    f"there is no file {shown}; create it with {named('write_file')}, or find the "
+                    f"right path with {named('glob')}",
                     code="not_found",
                 ) from error
             raise
@@ -81,15 +85,16 @@ class EditFile:
         if not found:
             advice = nearest(_lines(text), _lines(old.removesuffix("\n")))
             raise ToolError(
-                f"old_string is not in {shown}. {advice or 'Nothing in it is alike.'}",
+                f"{_OLD} is not in {shown}; read the file and copy the text exactly",
                 code="no_match",
+                hint=advice or "Nothing in the file is alike.",
             )
         if found > 1 and not arguments.replace_all:
             where = ", ".join(str(line) for line in itertools.islice(_places(text, old), 10))
             more = ", …" if found > 10 else ""
             raise ToolError(
-                f"old_string is in {shown} {found:,} times (lines {where}{more}); add lines around "
-                "it until it is unique, or set replace_all=true",
+                f"{_OLD} is in {shown} {found:,} times (lines {where}{more}); add lines around "
+                f"it until it is unique, or set {_ALL}=true",
                 code="not_unique",
             )
         first = text.count("\n", 0, text.index(old)) + 1
@@ -97,8 +102,8 @@ class EditFile:
         after = changed.encode("utf-8", "surrogateescape")
         if after == before:
             raise ToolError(
-                "the replacement leaves the file as it is; old_string and new_string differ only "
-                "in line endings",
+                f"the replacement leaves the file as it is; {_OLD} and {_NEW} differ only in line "
+                "endings",
                 code="no_change",
             )
         await context.workspace.write(arguments.path, after)

@@ -7,6 +7,7 @@ import posixpath
 
 from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import ToolState
+from repodrome.tools.words import named
 from repodrome.tools.workspace import Workspace
 
 CHUNK = 1 << 20
@@ -68,14 +69,14 @@ async def read_for_edit(workspace: Workspace, path: str) -> bytes:
     if len(data) > MAX_EDITED:
         raise ToolError(
             f"{relative(workspace, path)} is larger than {MAX_EDITED >> 20} MiB, too large for "
-            "this tool; change it with a command in the terminal",
+            f"this tool; change it with a command, with {named('terminal')}",
             code="too_large",
         )
     return data
 
 
 def remember_edit(state: ToolState, path: str, before: bytes, after: bytes) -> bool:
-    """Keep ``seen`` true after an edit.
+    """Note an edit, and keep ``seen`` true after it.
 
     A file that the agent had not read, or that has changed since, stays so: an edit shows it only
     a part.
@@ -83,6 +84,7 @@ def remember_edit(state: ToolState, path: str, before: bytes, after: bytes) -> b
     Returns:
         False if the file had changed since it was last seen.
     """
+    state.changed[path] = None
     known = state.seen.get(path)
     if known is None:
         return True

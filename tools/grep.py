@@ -14,6 +14,7 @@ from repodrome.tools.base import Arguments, ToolContext, ToolOutput
 from repodrome.tools.files import relative
 from repodrome.tools.search import MISSING, search
 from repodrome.tools.text import clip_line, count, safe_text, show_path
+from repodrome.tools.words import named
 from repodrome.tools.workspace import CommandResult
 
 _NUMBER = re.compile(rb"(\d{1,12})([:-])")
@@ -26,6 +27,9 @@ _EXTENSIONS = {
     "rst": "rst", "ruby": "rb", "rust": "rs", "sh": "sh bash", "toml": "toml",
     "ts": "ts tsx", "txt": "txt", "xml": "xml", "yaml": "yaml yml",
 }  # fmt: skip
+
+
+_GLOB, _TYPE, _MODE = (named(f"grep.{name}") for name in ("glob", "type", "output_mode"))
 
 
 class GrepArguments(Arguments):
@@ -160,7 +164,8 @@ class Grep:
             known = _EXTENSIONS.get(arguments.type)
             if known is None:
                 raise ToolError(
-                    f"unknown type {arguments.type!r}; use glob instead, e.g. '*.{arguments.type}'",
+                    f"unknown {_TYPE} {arguments.type!r}; use {_GLOB} instead, e.g. "
+                    f"'*.{arguments.type}'",
                     code="invalid_arguments",
                 )
             argv += [f"--include=*.{extension}" for extension in known.split()]
@@ -197,7 +202,7 @@ class Grep:
         note = f"{least}{count(matches, 'match', 'matches')} in {least}{count(files, 'file')}"
         left = shown < matches or cut
         if left:
-            note += f"; the first {shown:,} shown: narrow the search, or use output_mode='count'"
+            note += f"; the first {shown:,} shown: narrow the search, or use {_MODE}='count'"
         return ToolOutput("\n".join([*rows, f"[{note}{partial}]"]), data=facts, truncated=left)
 
     def _files(
@@ -240,7 +245,7 @@ def _check(result: CommandResult) -> str:
     if result.stdout or not message:
         return "; some files could not be searched"
     if "file type" in message:
-        raise ToolError(f"{message}; leave type out and use glob", code="invalid_arguments")
+        raise ToolError(f"{message}; leave {_TYPE} out and use {_GLOB}", code="invalid_arguments")
     if "glob" in message:
         raise ToolError(f"invalid glob: {message}", code="invalid_arguments")
     if "limit" in message:

@@ -11,6 +11,7 @@ from repodrome.errors import WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
 from repodrome.tools.files import relative
 from repodrome.tools.text import count, show_path
+from repodrome.tools.words import named
 from repodrome.tools.workspace import FileInfo
 
 
@@ -33,7 +34,8 @@ class ListDir:
     name: str = "list_dir"
     description: str = (
         "List one directory, hidden entries included, sorted by name. Directories end in '/', "
-        "links in '@'; files show their size in bytes. To find files by name use glob."
+        "links in '@'; files show their size in bytes. To find files by name use "
+        f"{named('glob')}."
     )
     max_entries: int = 500
     arguments: ClassVar[type[Arguments]] = ListDirArguments
@@ -51,7 +53,7 @@ class ListDir:
         except WorkspaceError as error:
             if error.code == "not_directory":
                 raise WorkspaceError(
-                    f"{show_path(path)} is not a directory; read a file with read_file",
+                    f"{show_path(path)} is not a directory; read a file with {named('read_file')}",
                     code="not_directory",
                 ) from error
             raise
@@ -63,7 +65,7 @@ class ListDir:
         if left:
             rows.append(
                 f"[{count(left, 'more entry', 'more entries')} of {len(entries):,} not shown; "
-                "narrow it down with glob]"
+                f"narrow it down with {named('glob')}]"
             )
         return ToolOutput("\n".join(rows), data=facts, truncated=left > 0)
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from repodrome.tools.text import clip_line, safe_text
+from repodrome.tools.words import named
 
 _MAX_LINES = 50_000
 _MAX_WANTED = 60
@@ -28,7 +29,7 @@ def nearest(lines: Sequence[str], wanted: Sequence[str]) -> str:
         One or more lines of advice, ``""`` where nothing is alike.
     """
     if wanted and all(_NUMBERED.match(line) for line in wanted if line.strip()):
-        return "Leave out the line numbers that read_file puts before each line."
+        return f"Leave out the line numbers that {named('read_file')} puts before each line."
     have = [_squeezed(line) for line in lines[:_MAX_LINES]]
     want = [_squeezed(line) for line in wanted[:_MAX_WANTED]]
     start = _best_alignment(have, want)

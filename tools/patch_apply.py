@@ -135,8 +135,9 @@ def _after_anchor(
             if row == wanted or (not exact and row.startswith(wanted)):
                 # The anchor may itself be the first context line.
                 return index if hunk.old and hunk.old[0].strip() == row else index + 1
-    advice = nearest(rows, [anchor])
-    raise _failure(change, hunk, f"its anchor {anchor!r} is not in the file. {advice}")
+    raise _failure(
+        change, hunk, f"its anchor {anchor!r} is not in the file", hint=nearest(rows, [anchor])
+    )
 
 
 def _insertion(change: FilePatch, hunk: Hunk, rows: Sequence[str], start: int, shift: int) -> int:
@@ -171,10 +172,16 @@ def _no_match(
     if not advice:
         shown = safe_text(clip_line(old[0], 200))
         advice = f"Nothing in the file is alike; its first line is {shown!r}."
-    return _failure(change, hunk, f"its context is not in the file. {advice}")
+    return _failure(
+        change, hunk, "its context is not in the file; read the file again", hint=advice
+    )
 
 
-def _failure(change: FilePatch, hunk: Hunk, problem: str, *, code: str = "no_match") -> ToolError:
+def _failure(
+    change: FilePatch, hunk: Hunk, problem: str, *, code: str = "no_match", hint: str = ""
+) -> ToolError:
     number = next((i for i, h in enumerate(change.hunks, 1) if h is hunk), 1)
     header = safe_text(clip_line(hunk.header, 100))
-    return ToolError(f"{show_path(change.path)}, hunk {number} ({header}): {problem}", code=code)
+    return ToolError(
+        f"{show_path(change.path)}, hunk {number} ({header}): {problem}", code=code, hint=hint
+    )

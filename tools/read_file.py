@@ -12,6 +12,9 @@ from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
 from repodrome.tools.files import CHUNK, MAX_HASHED, relative
 from repodrome.tools.text import binary_kind, clip_line, count, has_unsafe, safe_text, show_path
+from repodrome.tools.words import named
+
+_OFFSET = named("read_file.offset")
 
 
 class ReadFileArguments(Arguments):
@@ -138,8 +141,8 @@ class ReadFile:
         if total and first > total:
             least = "" if whole else "at least "
             raise ToolError(
-                f"offset {first} is past the end of {shown}, which has {least}"
-                f"{count(total, 'line')}; give an offset from 1 to {total}",
+                f"{_OFFSET} {first} is past the end of {shown}, which has {least}"
+                f"{count(total, 'line')}; give one from 1 to {total}",
                 code="out_of_range",
             )
         context.state.seen[path] = hasher.hexdigest()
@@ -163,7 +166,7 @@ class ReadFile:
             if error.code == "is_directory":
                 shown = show_path(relative(context.workspace, path))
                 raise WorkspaceError(
-                    f"{shown} is a directory; list it with list_dir", code="is_directory"
+                    f"{shown} is a directory; list it with {named('list_dir')}", code="is_directory"
                 ) from error
             raise
 
@@ -177,7 +180,7 @@ class ReadFile:
         )
         text = (
             f"[{show_path(name)} is not shown: {kind}, {count(size, 'byte')}; "
-            f"{advice} in the terminal if needed]"
+            f"{advice} ({named('terminal')}) if needed]"
         )
         return ToolOutput(text, data={"path": name, "binary": True, "size": size})
 
@@ -206,12 +209,12 @@ class ReadFile:
             least = "" if whole else "at least "
             notices.append(
                 f"lines {window.first:,}-{last:,} of {least}{total:,}; "
-                f"read on with offset={last + 1}"
+                f"read on with {_OFFSET}={last + 1}"
             )
         if long_lines:
             notices.append(
                 f"{count(long_lines, 'line')} cut at {self.max_line_chars:,} characters; "
-                "for the rest use a command such as cut -c in the terminal"
+                f"for the rest use a command such as cut -c ({named('terminal')})"
             )
         if invalid:
             notices.append("some bytes are not valid UTF-8 and are shown as �")

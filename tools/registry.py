@@ -21,11 +21,12 @@ def standard_tools() -> dict[str, Tool]:
     from repodrome.tools.list_dir import ListDir
     from repodrome.tools.read_file import ReadFile
     from repodrome.tools.terminal import Terminal
+    from repodrome.tools.todo_write import TodoWrite
     from repodrome.tools.write_file import WriteFile
 
     tools: tuple[Tool, ...] = (
         ReadFile(), ListDir(), Glob(), Grep(), EditFile(), WriteFile(), DeleteFile(), ApplyPatch(),
-        Terminal(), Finish(),
+        Terminal(), TodoWrite(), Finish(),
     )  # fmt: skip
     return {tool.name: tool for tool in tools}
 

@@ -12,8 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from repodrome.errors import ToolError, UsageError
-from repodrome.tools.base import Arguments, Tool
+from repodrome.tools.base import Arguments
+from repodrome.tools.presentation import Presented
 from repodrome.tools.text import clip_line, safe_text
+from repodrome.tools.words import spoken
 
 _KEPT = (
     "type", "description", "enum", "default", "minimum", "maximum", "exclusiveMinimum",
@@ -31,18 +33,33 @@ _NAMES = {
 }
 
 
-def tool_schema(tool: Tool) -> dict[str, Any]:
+def tool_schema(shown: Presented, names: Mapping[str, str]) -> dict[str, Any]:
     """One tool in chat-completions form, its parameters flat.
+
+    Args:
+        shown: the tool as the agent sees it.
+        names: what the agent calls the tools and parameters that descriptions name.
 
     Raises:
         UsageError: a parameter is not a string, integer, number, boolean or list of these.
     """
+    plain = _parameters(shown.tool.arguments)
+    properties = {}
+    for own, name in shown.parameters.items():
+        properties[name] = copy.deepcopy(plain["properties"][own])
+        text = shown.descriptions.get(own, properties[name].get("description", ""))
+        properties[name]["description"] = spoken(text, names)
     return {
         "type": "function",
         "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": copy.deepcopy(_parameters(tool.arguments)),
+            "name": shown.name,
+            "description": spoken(shown.description, names),
+            "parameters": {
+                "type": "object",
+                "properties": properties,
+                "required": [n for own, n in shown.parameters.items() if own in plain["required"]],
+                "additionalProperties": False,
+            },
         },
     }
 
@@ -52,13 +69,11 @@ def _parameters(arguments: type[Arguments]) -> dict[str, Any]:
     raw = arguments.model_json_schema()
     definitions = raw.get("$defs", {})
     return {
-        "type": "object",
         "properties": {
             name: _parameter(arguments, name, schema, definitions)
             for name, schema in raw.get("properties", {}).items()
         },
         "required": raw.get("required", []),
-        "additionalProperties": False,
     }
 
 
@@ -87,11 +102,13 @@ def _parameter(
     return flat
 
 
-def parse_arguments(tool: Tool, given: Mapping[str, Any] | str) -> BaseModel:
-    """Check a call's arguments.
+def parse_arguments(shown: Presented, given: Mapping[str, Any] | str) -> BaseModel:
+    """Check a call's arguments, which go by the names that the agent knows.
 
-    Strict, but for what can only mean one thing: no text at all is no arguments, null for an
-    optional parameter is its default, and 5.0 is the integer 5.
+    ``"strict"`` checks take only what can mean one thing: no text at all is no arguments, null for
+    an optional parameter is its default, and 5.0 is the integer 5. ``"exact"`` ones don't take the
+    last two. ``"lenient"`` ones leave out what they don't know, and read ``"5"`` as 5, 1 and
+    ``"true"`` as true, and a single value as a list of it.
 
     Raises:
         ToolError: codes ``invalid_json`` and ``invalid_arguments``; every problem is named, with
@@ -101,48 +118,78 @@ def parse_arguments(tool: Tool, given: Mapping[str, Any] | str) -> BaseModel:
         given = _parse_json(given)
     if not isinstance(given, Mapping):
         raise ToolError(
-            f"the arguments of {tool.name} must be an object such as {_example(tool)}, not "
+            f"the arguments of {shown.name} must be an object such as {_example(shown)}, not "
             f"{_shown(given)}",
             code="invalid_arguments",
         )
-    fields = tool.arguments.model_fields
-    plain: dict[str, Any] = {}
-    for name, value in given.items():
-        known = fields.get(name) if isinstance(name, str) else None
-        if known is not None and value is None and not known.is_required():
-            continue
-        if known is not None and known.annotation is int and isinstance(value, float):
-            value = int(value) if value.is_integer() else value
-        if isinstance(value, str):
-            _check_unicode(tool, str(name), value)
-        plain[str(name)] = value
+    plain = _plain(shown, given)
     try:
-        return tool.arguments.model_validate(plain)
+        lenient = shown.checks == "lenient"
+        return shown.tool.arguments.model_validate(plain, strict=False if lenient else None)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=True)
-        lines = [_problem(tool, problem) for problem in problems[:8]]
+        lines = [_problem(shown, problem) for problem in problems[:8]]
         if len(problems) > 8:
             lines.append(f"… and {len(problems) - 8} more")
-        raise ToolError(
-            f"wrong arguments for {tool.name}:\n" + "\n".join(f"- {line}" for line in lines),
-            code="invalid_arguments",
-        ) from error
+        raise _wrong(shown, lines) from error
 
 
-def _check_unicode(tool: Tool, name: str, value: str) -> None:
+def _plain(shown: Presented, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by the tool's own names, with what the checks let pass put right.
+
+    Raises:
+        ToolError: some text is no text.
+    """
+    fields = shown.tool.arguments.model_fields
+    own_names = {name: own for own, name in shown.parameters.items()}
+    lenient = shown.checks == "lenient"
+    plain: dict[str, Any] = {}
+    for key, value in given.items():
+        name = str(key)
+        own = own_names.get(name)
+        _check_unicode(shown, name, value, own or "")
+        if own is None:
+            # Behind a mark, so that it can't be taken for a parameter of that own name.
+            plain |= {} if lenient else {f"?{name}": value}
+            continue
+        known = fields[own]
+        if shown.checks != "exact":
+            if value is None and not known.is_required():
+                continue
+            if known.annotation is int and isinstance(value, float) and value.is_integer():
+                value = int(value)
+        is_list = _parameters(shown.tool.arguments)["properties"][own]["type"] == "array"
+        if lenient and is_list and not isinstance(value, list):
+            value = [value]
+        plain[own] = value
+    return plain
+
+
+def _wrong(shown: Presented, lines: list[str]) -> ToolError:
+    return ToolError(
+        f"wrong arguments for {shown.name}:\n" + "\n".join(f"- {line}" for line in lines),
+        code="invalid_arguments",
+    )
+
+
+def _check_unicode(shown: Presented, name: str, value: Any, own: str) -> None:
     """Refuse half characters, which JSON can hold and files can't.
 
     A path may hold escaped bytes (U+DC80 to U+DCFF): that is how a name that is not UTF-8 is
     written, and how the tools show it.
     """
-    try:
-        value.encode("utf-8", "surrogateescape" if name == "path" else "strict")
-    except UnicodeEncodeError as error:
-        raise ToolError(
-            f"wrong arguments for {tool.name}:\n- {safe_text(name)} holds a lone surrogate, "
-            f"\\u{ord(value[error.start]):04x}, at character {error.start}; send whole characters",
-            code="invalid_arguments",
-        ) from error
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str):
+            continue
+        try:
+            text.encode("utf-8", "surrogateescape" if own in ("path", "paths") else "strict")
+        except UnicodeEncodeError as error:
+            line = (
+                f"{safe_text(clip_line(name, 100))} holds a lone surrogate, "
+                f"\\u{ord(text[error.start]):04x}, at character {error.start}; send whole "
+                "characters"
+            )
+            raise _wrong(shown, [line]) from error
 
 
 def _parse_json(text: str) -> Any:
@@ -164,27 +211,29 @@ def _parse_json(text: str) -> Any:
         ) from error
 
 
-def _problem(tool: Tool, problem: Mapping[str, Any]) -> str:
-    name = ".".join(str(part) for part in problem["loc"])
-    fields = tool.arguments.model_fields
-    shown = safe_text(clip_line(name, 100))
+def _problem(shown: Presented, problem: Mapping[str, Any]) -> str:
+    own, *inside = (str(part) for part in problem["loc"] or ("arguments",))
+    fields = shown.tool.arguments.model_fields
+    legal = list(shown.parameters.values())
+    name = safe_text(clip_line(shown.parameters.get(own, own.removeprefix("?")), 100))
     kind = problem["type"]
     if kind == "missing":
-        meaning = fields[name].description if name in fields else ""
-        return f"{shown} is missing; it is required: {meaning}"
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(name[:100], list(fields), n=1, cutoff=0.5)
-        near = near or [field for field in fields if field in name[:100].split("_")][:1]
+        meaning = shown.descriptions.get(own) or (fields[own].description if own in fields else "")
+        return f"{name} is missing; it is required: {meaning}"
+    if own.startswith("?"):
+        near = difflib.get_close_matches(name, legal, n=1, cutoff=0.5)
+        near = near or [one for one in legal if one in name.split("_")][:1]
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{shown} is not a parameter; {hint}Legal: {', '.join(fields) or 'none'}"
+        return f"{name} is not a parameter; {hint}Legal: {', '.join(legal) or 'none'}"
+    name = ".".join([name, *inside])
     given = _shown(problem["input"])
     if kind in _NAMES:
         fix = ""
         if isinstance(problem["input"], str) and kind not in ("string_unicode", "string_type"):
             fix = "; write it without quotes"
-        return f"{shown} must be {_NAMES[kind]}, not {given}{fix}"
+        return f"{name} must be {_NAMES[kind]}, not {given}{fix}"
     message = str(problem["msg"])
-    return f"{shown}: {message[:1].lower()}{message[1:]}; given {given}"
+    return f"{name}: {message[:1].lower()}{message[1:]}; given {given}"
 
 
 def _shown(value: Any) -> str:
@@ -201,6 +250,7 @@ def _shown(value: Any) -> str:
     return "a list" if isinstance(value, (list, tuple)) else type(value).__name__
 
 
-def _example(tool: Tool) -> str:
-    required = [n for n, f in tool.arguments.model_fields.items() if f.is_required()]
+def _example(shown: Presented) -> str:
+    fields = shown.tool.arguments.model_fields
+    required = [name for own, name in shown.parameters.items() if fields[own].is_required()]
     return "{" + ", ".join(f'"{name}": …' for name in required) + "}"

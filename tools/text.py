@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0\ufdd1]")
 _ESCAPE_SEQUENCE = re.compile(
     "\x1b(?:"
     r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
@@ -33,7 +33,8 @@ _SIGNATURES = (
 def safe_text(text: str) -> str:
     """Show control characters and undecodable bytes as ``\\xNN``, keeping tabs and newlines.
 
-    What comes out can always be encoded as UTF-8 and drives no terminal.
+    What comes out can always be encoded as UTF-8, drives no terminal, and holds no mark of
+    :mod:`repodrome.tools.words`.
     """
     return _UNSAFE.sub(_escaped, text)
 

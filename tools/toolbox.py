@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +14,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from repodrome.errors import ToolError, UnknownNameError, UsageError
 from repodrome.tools.base import Tool, ToolContext, ToolOutput
+from repodrome.tools.hints import hint_for, unknown_tool
+from repodrome.tools.perturb import Perturbation, perturbed
+from repodrome.tools.presentation import Presentation, Presented, present
 from repodrome.tools.registry import get_tool, standard_tools, tool_names
 from repodrome.tools.schema import parse_arguments, tool_schema
-from repodrome.tools.text import cap_text, clip_line, safe_text
+from repodrome.tools.text import cap_text, safe_text
+from repodrome.tools.words import spoken
 
 MAX_OUTPUT_BYTES = 100_000
 """Most bytes of any tool's answer, whatever the tool itself allows."""
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class CallOutcome:
         truncated: something was cut from ``text``.
         seconds: wall time.
         tool: the tool's own name before any renaming; ``""`` for an unknown one.
+        hint: for a failed call, what would help; part of ``text`` only where the task says so.
     """
 
     text: str
@@ -46,6 +48,7 @@ class CallOutcome:
     truncated: bool = False
     seconds: float = 0.0
     tool: str = ""
+    hint: str = ""
 
 
 class Toolbox:
@@ -53,26 +56,28 @@ class Toolbox:
 
     Args:
         tools: the tools, in the order agents see them.
+        presentation: how the agent sees them.
         max_output_bytes: most bytes of any answer.
 
     Raises:
         UsageError: two tools share a name, or one has an illegal name or parameter.
     """
 
-    def __init__(self, tools: Iterable[Tool], *, max_output_bytes: int = MAX_OUTPUT_BYTES) -> None:
-        self._tools: dict[str, Tool] = {}
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        *,
+        presentation: Presentation = Presentation(),  # noqa: B008 - frozen
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
+    ) -> None:
+        self._presentation = presentation
         self._max_output_bytes = max_output_bytes
-        self._origins: dict[str, str] = {}
-        for tool in tools:
-            if not _NAME.fullmatch(tool.name):
-                raise UsageError(
-                    f"tool name {tool.name!r} is not legal; use 1 to 64 letters, digits, '_' or '-'"
-                )
-            if tool.name in self._tools:
-                raise UsageError(f"two tools are called {tool.name!r}; rename one in its config")
-            self._tools[tool.name] = tool
-            self._origins[tool.name] = _default_name(tool)
-        self._schemas = [tool_schema(tool) for tool in self._tools.values()]
+        shown = present(tools, presentation)
+        self._tools = {one.name: one for one in shown}
+        self._names = {one.own: one.name for one in shown}
+        for one in shown:
+            self._names |= {f"{one.own}.{own}": name for own, name in one.parameters.items()}
+        self._schemas = [tool_schema(one, self._names) for one in shown]
 
     @classmethod
     def build(
@@ -82,6 +87,7 @@ class Toolbox:
         config: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         extra: Sequence[Tool] = (),
+        presentation: Presentation = Presentation(),  # noqa: B008 - frozen
         max_output_bytes: int = MAX_OUTPUT_BYTES,
     ) -> Toolbox:
         """Choose and set tools.
@@ -91,6 +97,7 @@ class Toolbox:
             exclude: tools taken away.
             config: tool name → its settings; ``name`` and ``description`` may be among them.
             extra: further tools as objects, behind the others.
+            presentation: how the agent sees them.
             max_output_bytes: most bytes of any answer.
 
         Raises:
@@ -113,27 +120,51 @@ class Toolbox:
                 chosen[name] = configured(chosen[name], settings)
             elif name not in tool_names():
                 raise UnknownNameError("tool", name, [*tool_names(), *own])
-        return cls(chosen.values(), max_output_bytes=max_output_bytes)
+        return cls(chosen.values(), presentation=presentation, max_output_bytes=max_output_bytes)
+
+    def perturbed(self, kinds: Iterable[Perturbation], key: str) -> Toolbox:
+        """The same tools under other names or in another order; see :mod:`repodrome.tools.perturb`.
+
+        Args:
+            kinds: what to change.
+            key: what is drawn from; equal keys give equal toolboxes.
+        """
+        shown = list(self._tools.values())
+        return Toolbox(
+            [one.tool for one in shown],
+            presentation=perturbed(self._presentation, shown, kinds, key),
+            max_output_bytes=self._max_output_bytes,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tools' names, in order."""
+        """The tools' names as the agent knows them, in order."""
         return tuple(self._tools)
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """What the agent knows by another name: ``"tool"`` or ``"tool.parameter"`` → its name."""
+        return {own: name for own, name in self._names.items() if own.rpartition(".")[2] != name}
+
+    def name_of(self, own: str) -> str | None:
+        """What the agent calls a tool of this own name; None where it doesn't have it."""
+        return self._names.get(own)
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
 
     def __iter__(self) -> Iterator[Tool]:
-        return iter(self._tools.values())
+        return (one.tool for one in self._tools.values())
 
     def get(self, name: str) -> Tool | None:
         """The tool that the agent calls by this name."""
-        return self._tools.get(name)
+        shown = self._tools.get(name)
+        return None if shown is None else shown.tool
 
     def is_read_only(self, name: str) -> bool:
         """Whether calls of it may run side by side; False for an unknown one."""
-        tool = self._tools.get(name)
-        return tool is not None and tool.read_only
+        shown = self._tools.get(name)
+        return shown is not None and shown.tool.read_only
 
     def schemas(self) -> list[dict[str, Any]]:
         """Every tool in chat-completions form, in order; a fresh copy."""
@@ -153,36 +184,43 @@ class Toolbox:
             InfraError: the sandbox failed.
         """
         started = time.perf_counter()
-        code = ""
+        shown = self._tools.get(name)
+        code = hint = ""
         output: ToolOutput | None = None
         try:
-            output = await self._run(name, arguments, context)
-            text, code = output.text, "failed" if output.is_error else ""
+            output = await self._run(shown, name, arguments, context)
+            text = output.text
+            if output.is_error and shown is not None:
+                code, hint = "failed", f"Usage: {shown.usage()}"
         except ToolError as error:
             text, code = f"Error: {error}", error.code
-        text, cut = cap_text(safe_text(text), self._max_output_bytes)
+            hint = error.hint
+            if shown is not None:
+                hint = await hint_for(error, shown, arguments, context.workspace)
+            hint = safe_text(spoken(hint, self._names))
+            if hint and self._presentation.hints:
+                text += f"\nHint: {hint}"
+        text, cut = cap_text(safe_text(spoken(text, self._names)), self._max_output_bytes)
         return CallOutcome(
             text=text,
             error_code=code,
             data=_clean(dict(output.data)) if output else {},
             truncated=cut or (output is not None and output.truncated),
             seconds=time.perf_counter() - started,
-            tool=self._origins.get(name, ""),
+            tool="" if shown is None else shown.own,
+            hint=hint,
         )
 
     async def _run(
-        self, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+        self,
+        shown: Presented | None,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        context: ToolContext,
     ) -> ToolOutput:
-        tool = self._tools.get(name)
-        if tool is None:
-            near = difflib.get_close_matches(name[:100], self.names, n=2, cutoff=0.5)
-            tail = f"did you mean {' or '.join(near)}? " if near else ""
-            raise ToolError(
-                f"there is no tool {clip_line(name, 100)!r}; {tail}"
-                f"The tools are: {', '.join(self.names)}",
-                code="unknown_tool",
-            )
-        return await tool.run(parse_arguments(tool, arguments), context)
+        if shown is None:
+            raise unknown_tool(name, self.names)
+        return await shown.tool.run(parse_arguments(shown, arguments), context)
 
 
 def configured(tool: Tool, settings: Mapping[str, Any]) -> Tool:
@@ -217,15 +255,6 @@ def configured(tool: Tool, settings: Mapping[str, Any]) -> Tool:
 @cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def _default_name(tool: Tool) -> str:
-    """The name it had before any renaming, for rewards that look at what a tool does."""
-    if dataclasses.is_dataclass(tool):
-        for one in dataclasses.fields(tool):
-            if one.name == "name" and isinstance(one.default, str):
-                return one.default
-    return tool.name
 
 
 def _clean(value: Any) -> Any:

@@ -11,6 +11,7 @@ from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
 from repodrome.tools.files import digest, hash_file, relative
 from repodrome.tools.text import count, show_path
+from repodrome.tools.words import named
 
 
 class WriteFileArguments(Arguments):
@@ -28,8 +29,8 @@ class WriteFile:
 
     name: str = "write_file"
     description: str = (
-        "Create a file, or replace the whole of one that you have read with read_file. Missing "
-        "directories are made. To change a part of a file use edit_file."
+        f"Create a file, or replace the whole of one that you have read with {named('read_file')}. "
+        f"Missing directories are made. To change a part of a file use {named('edit_file')}."
     )
     arguments: ClassVar[type[Arguments]] = WriteFileArguments
     read_only: ClassVar[bool] = False
@@ -53,8 +54,8 @@ class WriteFile:
             raise
         if before is not None and path not in seen:
             raise ToolError(
-                f"{shown} already exists and you have not read it; read it first with read_file, "
-                "or change a part of it with edit_file",
+                f"{shown} already exists and you have not read it; read it first with "
+                f"{named('read_file')}, or change a part of it with {named('edit_file')}",
                 code="not_read",
             )
         if before is not None and seen[path] != before:
@@ -66,6 +67,7 @@ class WriteFile:
         data = arguments.content.encode()
         await workspace.write(arguments.path, data)
         seen[path] = digest(data)
+        context.state.changed[path] = None
         lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
         what = "created" if before is None else "replaced"
         if before == seen[path]:

@@ -81,10 +81,13 @@ class ToolError(RepodromeError):
     Args:
         message: what happened and what to do instead, for the agent.
         code: a stable machine-readable word, e.g. ``"not_found"``, for rewards.
+        hint: what would help beyond that, e.g. the nearest lines of the file; trainers get it, the
+            agent only where its task says so.
     """
 
-    def __init__(self, message: str, *, code: str = "tool_error") -> None:
+    def __init__(self, message: str, *, code: str = "tool_error", hint: str = "") -> None:
         self.code = code
+        self.hint = hint
         super().__init__(message)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from repodrome.tools.base import ToolContext, ToolState
+from repodrome.tools.presentation import Presentation
 from repodrome.tools.toolbox import CallOutcome, Toolbox
 from tests.fakes.local_workspace import LocalWorkspace
 
@@ -21,7 +22,9 @@ class Desk:
     """One episode's worth of tools over a temporary directory."""
 
     path: Path
-    toolbox: Toolbox = field(default_factory=Toolbox.build)
+    toolbox: Toolbox = field(
+        default_factory=lambda: Toolbox.build(presentation=Presentation(hints=True))
+    )
     state: ToolState = field(default_factory=ToolState)
 
     def __post_init__(self) -> None:
