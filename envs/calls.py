@@ -147,5 +147,10 @@ def interrupted(call: ToolCall, code: str) -> ToolResult:
     return _refused(call, code, f"Not finished: {reason}.")
 
 
+def not_run(call: ToolCall) -> ToolResult:
+    """The result of a call that came where a summary was asked for."""
+    return _refused(call, "summary_wanted", "Not run: the context is full.")
+
+
 def _refused(call: ToolCall, code: str, text: str) -> ToolResult:
     return ToolResult(call_id=call.id, name=call.name, text=text, error=code)

@@ -17,12 +17,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from repodrome.envs.actions import parse_turn
-from repodrome.envs.calls import CallRunner
+from repodrome.envs.calls import CallRunner, not_run
+from repodrome.envs.context import MAX_REQUESTS, ContextBudget, budget_for
 from repodrome.envs.environment import Prepared, prepare
 from repodrome.envs.events import Event, EventHandler
 from repodrome.envs.gate import Gate
+from repodrome.envs.handover import changed_paths, state_text
 from repodrome.envs.limited import LimitedWorkspace
-from repodrome.envs.prompt import initial_messages
+from repodrome.envs.prompt import initial_messages, segments_of
 from repodrome.envs.record import Record
 from repodrome.envs.rewards.base import Reward, RewardContext, RewardReport
 from repodrome.envs.sandbox.base import (
@@ -32,8 +34,12 @@ from repodrome.envs.sandbox.base import (
     SandboxSpec,
     Snapshot,
 )
+from repodrome.envs.tokens import Tokenizer
 from repodrome.envs.trajectory import (
     AssistantTurn,
+    Opening,
+    Said,
+    Segment,
     Step,
     StopReason,
     ToolResult,
@@ -115,6 +121,8 @@ class Episode:
         toolbox: Toolbox,
         rewards: Sequence[tuple[Reward, float]],
         on_event: EventHandler | None,
+        budget: ContextBudget,
+        initial: Sequence[Mapping[str, Any]],
     ) -> None:
         self.task = task
         self.seed = seed
@@ -126,13 +134,15 @@ class Episode:
         self._toolbox = toolbox
         self._rewards = tuple(rewards)
         self._on_event = on_event
-        self._record = Record(initial_messages(task, toolbox.name_of("finish")))
+        self._budget = budget
         self._schemas: list[dict[str, Any]] | None = None
         self._report: RewardReport | None = None
         self._score_lock = asyncio.Lock()
         self._step_began: float | None = None
         self._gate = Gate()
         self._closing: asyncio.Task[None] | None = None
+        self._record = Record(budget.counter, budget.schemas)
+        self._record.open(initial)
         self._runner = self._make_runner(ToolState())
 
     def _make_runner(self, state: ToolState) -> CallRunner:
@@ -150,6 +160,8 @@ class Episode:
         seed: int = 0,
         backend: SandboxBackend | str = "bubblewrap",
         rewards: Sequence[RewardSpec] | None = None,
+        context_budget: int | None = None,
+        tokenizer: Tokenizer | str | None = None,
         on_event: EventHandler | None = None,
     ) -> Episode:
         """Prepare the task's environment (cached) and start a sandbox with it.
@@ -159,10 +171,13 @@ class Episode:
             seed: for everything random in the episode and its grading.
             backend: the sandbox backend, or its name.
             rewards: the reward terms; default: the task's own.
+            context_budget: tokens that the context may hold, 0 without bound; default: the task's.
+            tokenizer: counts them: a function of a text, or a name; default: the task's.
             on_event: told what happens as it happens, on the event loop; keep it quick.
 
         Raises:
-            UsageError: unknown task, backend, tool or reward, or a bad task folder.
+            UsageError: unknown task, backend, tool, reward or tokenizer, a bad task folder, or a
+                context budget that the task's prompt doesn't fit into.
             InfraError: the environment could not be built or the sandbox not started.
         """
         # Imported here: together they cost more than a light user of this module should pay.
@@ -179,6 +194,8 @@ class Episode:
         else:
             terms = rewards_of(task)
         toolbox = toolbox_for(task, seed)
+        initial = initial_messages(task, toolbox.name_of("finish"))
+        budget = budget_for(task.context, toolbox, initial, context_budget, tokenizer)
 
         def progress(line: str) -> None:
             if on_event is not None:
@@ -188,10 +205,13 @@ class Episode:
         prepared = await prepare(task, backend, progress=progress)
         ready = time.monotonic()
         sandbox = await backend.start(prepared.spec)
-        episode = cls(task, seed, backend, prepared, sandbox, toolbox, terms, on_event)
+        episode = cls(
+            task, seed, backend, prepared, sandbox, toolbox, terms, on_event, budget, initial
+        )
         now = time.monotonic()
         episode.timings["prepare"] = ready - began
         episode.timings["start"] = now - ready
+        episode._emit(Event("segment", opening=episode._record.openings[0]))
         episode._emit(Event("started", seconds=now - began))
         return episode
 
@@ -199,8 +219,32 @@ class Episode:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation in chat-completions form; it only ever grows. Don't change it."""
+        """The present context in chat-completions form. Don't change it.
+
+        It only ever grows, until the context budget is reached: then the next one begins, as a list
+        of its own. :attr:`segments` has all of them.
+        """
         return self._record.messages
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Every context so far, the present one last; each has the episode's final reward."""
+        return segments_of(self._record.openings, self._record.steps)
+
+    @property
+    def segment(self) -> int:
+        """The index of the present context."""
+        return len(self._record.openings) - 1
+
+    @property
+    def tokens(self) -> int:
+        """The size of the present context, tool schemas included."""
+        return self._record.tokens
+
+    @property
+    def summary_wanted(self) -> bool:
+        """The context is full: the next turn is to be a summary, as plain text."""
+        return self._record.asked > 0
 
     @property
     def tools(self) -> list[dict[str, Any]]:
@@ -262,6 +306,7 @@ class Episode:
             seed=self.seed,
             sandbox=self.backend.name,
             steps=tuple(self._record.steps),
+            openings=tuple(self._record.openings),
             stop_reason=self._record.stop_reason,
             final_message=self._record.final_message,
             infra_error=self._record.infra_error,
@@ -272,6 +317,8 @@ class Episode:
 
     async def step(self, turn: AssistantTurn | Mapping[str, Any] | str) -> Step:
         """Play one agent turn; whatever the agent did wrong comes back as an observation.
+
+        Where :attr:`summary_wanted`, the turn is taken for the summary and nothing is run.
 
         Cancelling it ends the episode (``stop_reason`` ``"closed"``): what the interrupted call did
         to the sandbox is not known.
@@ -293,7 +340,9 @@ class Episode:
         self._step_began = time.monotonic()
         results: list[ToolResult | None] = [None] * len(turn.tool_calls)
         try:
-            if turn.tool_calls and not turn.malformed:
+            if self._record.asked:
+                results = [not_run(call) for call in turn.tool_calls]
+            elif turn.tool_calls and not turn.malformed:
                 async with self._gate.hold("step", self._remaining() + GRACE_SECONDS, quiet=True):
                     await self._runner.run(turn.tool_calls, results)
         except asyncio.CancelledError:
@@ -302,13 +351,17 @@ class Episode:
         finally:
             # Recorded whatever happened, so that the record never hides what touched the sandbox;
             # and before anything is awaited, so that whoever waits for the gate finds it recorded.
-            step = self._finish_step(turn, results)
+            self._finish_step(turn, results)
+        opened = await self._follow_up()
+        step = self._record.steps[-1]
         self._emit(Event("step", step=step))
+        if opened is not None:
+            self._emit(Event("segment", opening=opened))
         if self._record.stop_reason is not None:
             self._emit(Event("stopped", stop_reason=self._record.stop_reason))
         return step
 
-    def _finish_step(self, turn: AssistantTurn, results: Sequence[ToolResult | None]) -> Step:
+    def _finish_step(self, turn: AssistantTurn, results: Sequence[ToolResult | None]) -> None:
         began, self._step_began = self._step_began or 0.0, None
         seconds = time.monotonic() - began
         record = self._record
@@ -316,11 +369,12 @@ class Episode:
         record.calls = self._runner.used
         self.timings["steps"] += seconds
         self._note_end(turn)
-        step = record.add(turn, results, seconds)
+        if self._budget.tokens:
+            results = self._budget.fit(results, record.tokens_with(turn))
+        record.add(turn, results, seconds)
         # Only now, since this turn counts as well.
         if record.stop_reason is None and len(record.steps) >= self.task.limits.max_turns:
             record.stop_reason = "max_turns"
-        return step
 
     def _note_end(self, turn: AssistantTurn) -> None:
         """Decide whether the episode is over; the first reason that holds is the one."""
@@ -335,13 +389,53 @@ class Episode:
         elif state.finished is not None:
             record.final_message = storable(state.finished)
             record.stop_reason = "finished"
-        elif not turn.tool_calls and not turn.malformed:
+        elif not turn.tool_calls and not turn.malformed and not record.asked:
             record.final_message = turn.content
             record.stop_reason = "finished"
         elif record.spent >= limits.timeout_sec:
             record.stop_reason = "wall_time"
         elif record.calls >= limits.max_tool_calls:
             record.stop_reason = "max_tool_calls"
+
+    async def _follow_up(self) -> Opening | None:
+        """Tell the agent what it has to know beside its results; gives the context that began."""
+        record = self._record
+        full = bool(record.asked) or self._budget.reached(record.tokens)
+        if record.stop_reason is not None or not full:
+            return None
+        opened = None
+        try:
+            async with self._gate.hold("step", quiet=True):
+                opened = await self._next_context()
+        except asyncio.CancelledError:
+            record.stop_reason = "closed"
+            raise
+        except InfraError as error:
+            record.stop_reason, record.infra_error = "infra", str(error)
+        if self._gate.is_shut and record.stop_reason is None:
+            record.stop_reason = "closed"
+        return opened
+
+    async def _next_context(self) -> Opening | None:
+        """Ask for a summary; begin the next context once it is there, or in vain."""
+        record, turn = self._record, self._record.steps[-1].turn
+        summarised = bool(
+            record.asked and not turn.tool_calls and not turn.malformed and turn.content.strip()
+        )
+        if not summarised and record.asked < MAX_REQUESTS:
+            record.asked += 1
+            record.say(Said(kind="summary_request", text=self._budget.request(record.asked)))
+            return None
+        summary = self._budget.carried(turn.content) if summarised else ""
+        tools = self._runner.context.state
+        state = state_text(
+            await changed_paths(self.sandbox, tools),
+            todos=tools.todos,
+            earlier=len(record.openings) - 1,
+            turns_left=self.task.limits.max_turns - len(record.steps),
+        )
+        messages = self._budget.opening(record.openings[0].messages, summary, state, ())
+        return record.open(messages, "budget" if summarised else "no_summary", summary)
 
     def _remaining(self) -> float:
         """Seconds of the agent's wall time that are left."""
@@ -464,6 +558,8 @@ class Episode:
             self._toolbox,
             self._rewards,
             on_event,
+            self._budget,
+            self._record.openings[0].messages,
         )
         other._record = self._record.copy()
         other._runner = other._make_runner(self._runner.context.state.copy())

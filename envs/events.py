@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from repodrome.envs.rewards.base import RewardReport
-from repodrome.envs.trajectory import AssistantTurn, Step, StopReason, ToolCall, ToolResult
+from repodrome.envs.trajectory import AssistantTurn, Opening, Step, StopReason, ToolCall, ToolResult
 
 EventKind = Literal[
     "progress",  # text: a line about set-up
@@ -16,6 +16,7 @@ EventKind = Literal[
     "call",  # call: a tool call begins
     "result",  # call and result: it ended
     "step",  # step: the turn and all its results
+    "segment",  # opening: a context begins
     "stopped",  # stop_reason
     "scored",  # report; seconds: how long grading took
     "closed",
@@ -33,6 +34,7 @@ class Event:
     call: ToolCall | None = None
     result: ToolResult | None = None
     step: Step | None = None
+    opening: Opening | None = None
     stop_reason: StopReason | None = None
     report: RewardReport | None = None
 

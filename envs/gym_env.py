@@ -19,6 +19,7 @@ from repodrome.envs.member import (
 )
 from repodrome.envs.runtime import Runtime, runtime
 from repodrome.envs.sandbox.base import SandboxBackend
+from repodrome.envs.tokens import Tokenizer
 from repodrome.errors import UsageError
 from repodrome.tasks.model import RewardSpec, Task
 
@@ -33,9 +34,11 @@ class RepoEnv(gym.Env[str, Any]):
     - Reward: 0 until the step that ends the episode; grading runs there.
     - ``terminated``: the agent finished. ``truncated``: a limit was reached, or the machine failed.
       The limits are the task's own: what a ``TimeLimit`` wrapper truncates is not graded.
-    - ``info``: ``messages`` (the whole conversation) and ``tools`` (schemas) in chat-completions
+    - ``info``: ``messages`` (the present context) and ``tools`` (schemas) in chat-completions
       form, ``hints`` (call id → what would have helped) for the turn's failed calls, ``task_id``,
-      ``stop_reason``, ``infra_failed``, ``mask``; at the end ``reward_parts``.
+      ``segment``, ``context_tokens``, ``summary_wanted``, ``stop_reason``, ``infra_failed``,
+      ``mask``; at the end ``reward_parts``, and ``segments``: every context, each of which has the
+      episode's reward.
 
     When the machine fails, ``info["infra_failed"]`` is true, ``info["infra_error"]`` says what
     happened and ``info["mask"]`` is 0.0. The reward is 0.0 then only because Gymnasium wants a
@@ -48,6 +51,8 @@ class RepoEnv(gym.Env[str, Any]):
         rewards: the reward terms; default: the task's own.
         render_mode: ``"ansi"``: :meth:`render` gives the last step as text.
         prefetch: sandboxes of the task to have ready for the next resets.
+        context_budget: tokens that the context may hold, 0 without bound; default: each task's own.
+        tokenizer: counts them: a function of a text, or a name; default: each task's own.
 
     Raises:
         UsageError: both ``task`` and ``suite`` were given, or an unknown render mode.
@@ -63,13 +68,17 @@ class RepoEnv(gym.Env[str, Any]):
         rewards: Sequence[RewardSpec] | None = None,
         render_mode: str | None = None,
         prefetch: int = 0,
+        context_budget: int | None = None,
+        tokenizer: Tokenizer | str | None = None,
     ) -> None:
         if render_mode not in (None, "ansi"):
             raise UsageError(f"render_mode {render_mode!r} isn't there; use 'ansi' or None")
         self.render_mode = render_mode
         self.observation_space = observation_space()
         self.action_space = action_space()
-        self._member = Member(TaskChooser(task, suite), sandbox, rewards, prefetch)
+        self._member = Member(
+            TaskChooser(task, suite), sandbox, rewards, prefetch, context_budget, tokenizer
+        )
         self._runtime: Runtime | None = None
 
     @property

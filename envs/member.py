@@ -11,7 +11,8 @@ from repodrome.envs.prompt import MAX_OBSERVATION_CHARS
 from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.runtime import Runtime
 from repodrome.envs.spaces import UnicodeText
-from repodrome.envs.trajectory import AssistantTurn
+from repodrome.envs.tokens import Tokenizer
+from repodrome.envs.trajectory import AssistantTurn, Segment
 from repodrome.errors import InfraError, UsageError
 from repodrome.tasks.model import RewardSpec, Task
 
@@ -86,6 +87,7 @@ class Member:
         sandbox: a backend or its name.
         rewards: the reward terms; default: each task's own.
         prefetch: sandboxes of the same task to have ready after a reset.
+        context_budget, tokenizer: as for :meth:`Episode.start`.
     """
 
     def __init__(
@@ -94,7 +96,11 @@ class Member:
         sandbox: Any,
         rewards: Sequence[RewardSpec] | None,
         prefetch: int = 0,
+        context_budget: int | None = None,
+        tokenizer: Tokenizer | str | None = None,
     ) -> None:
+        self._context_budget = context_budget
+        self._tokenizer = tokenizer
         self._chooser = chooser
         self._sandbox = sandbox
         self._rewards = rewards
@@ -124,7 +130,12 @@ class Member:
         ending = asyncio.ensure_future(self._end_episode())
         try:
             episode = await Episode.start(
-                chosen, seed=seed, backend=self._sandbox, rewards=self._rewards
+                chosen,
+                seed=seed,
+                backend=self._sandbox,
+                rewards=self._rewards,
+                context_budget=self._context_budget,
+                tokenizer=self._tokenizer,
             )
         finally:
             await asyncio.shield(ending)
@@ -159,9 +170,9 @@ class Member:
         if episode.stop_reason is None:
             return step.observation, 0.0, False, False, self._info(episode)
         report = await self._report(episode)
+        info = {**self._info(episode), "segments": [_segment(one) for one in episode.segments]}
         if report is None:
-            return step.observation, 0.0, False, True, {**self._info(episode), "mask": 0.0}
-        info = self._info(episode)
+            return step.observation, 0.0, False, True, {**info, "mask": 0.0}
         if episode.infra_failed:
             # Gymnasium wants a number; "mask" says that it means nothing.
             info["infra_error"] = episode.infra_error
@@ -194,6 +205,9 @@ class Member:
         return {
             "task_id": episode.task.id,
             "messages": list(episode.messages),
+            "segment": episode.segment,
+            "context_tokens": episode.tokens,
+            "summary_wanted": episode.summary_wanted,
             "tools": list(episode.tools),
             "hints": episode.steps[-1].hints if episode.steps else {},
             "stop_reason": episode.stop_reason,
@@ -218,11 +232,23 @@ class Member:
                 return
 
 
+def _segment(segment: Segment) -> dict[str, Any]:
+    return {
+        "messages": list(segment.messages),
+        "tokens": segment.tokens,
+        "trigger": segment.trigger,
+        "summary": segment.summary,
+    }
+
+
 def failed_info(error: InfraError) -> dict[str, Any]:
     """The info of a member whose episode could not even be started."""
     return {
         "task_id": "",
         "messages": [],
+        "segment": 0,
+        "context_tokens": 0,
+        "summary_wanted": False,
         "tools": [],
         "hints": {},
         "stop_reason": "infra",

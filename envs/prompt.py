@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from repodrome.envs.sandbox.base import WORKSPACE
-from repodrome.envs.trajectory import AssistantTurn, ToolResult
+from repodrome.envs.trajectory import AssistantTurn, Opening, Segment, Step, ToolResult
 from repodrome.tasks.model import Task
 
 MAX_OBSERVATION_CHARS = 16 << 20
@@ -52,14 +52,18 @@ def observation_of(turn: AssistantTurn, results: Sequence[ToolResult]) -> str:
     return text[:MAX_OBSERVATION_CHARS]
 
 
-def turn_messages(
-    turn: AssistantTurn, results: Sequence[ToolResult], observation: str
-) -> list[dict[str, Any]]:
-    """A turn and what came back for it, as messages; each result answers its call's id."""
+def step_messages(step: Step) -> list[dict[str, Any]]:
+    """A turn and what came back for it, as messages; each result answers its call's id.
+
+    What was said beside the results is one user message, whoever said it: many chat templates
+    don't allow for two in a row.
+    """
+    turn = step.turn
     message: dict[str, Any] = {"role": "assistant", "content": turn.content}
+    said = [one.text for one in step.said]
     if turn.malformed:
-        return [message, {"role": "user", "content": observation}]
-    if turn.tool_calls:
+        said.insert(0, observation_of(turn, ()))
+    elif turn.tool_calls:
         message["tool_calls"] = [
             {
                 "id": call.id,
@@ -75,6 +79,55 @@ def turn_messages(
         ]
     answers: list[dict[str, Any]] = [
         {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
-        for result in results
+        for result in step.results
     ]
+    if said:
+        answers.append({"role": "user", "content": "\n\n".join(said)})
     return [message, *answers]
+
+
+def segments_of(openings: Sequence[Opening], steps: Sequence[Step]) -> tuple[Segment, ...]:
+    """Every context of an episode, from its record; none where it says nothing of them."""
+    found: list[Segment] = []
+    if not openings:
+        return ()
+    ends = [*(later.first_step for later in openings[1:]), len(steps)]
+    for opening, end in zip(openings, ends, strict=True):
+        own = steps[opening.first_step : end]
+        last = opening.index + 1 == len(openings)
+        messages = [*opening.messages, *(m for step in own for m in step_messages(step))]
+        found.append(
+            Segment(
+                index=opening.index,
+                first_step=opening.first_step,
+                steps=len(own),
+                messages=tuple(messages),
+                tokens=own[-1].tokens if own else opening.tokens,
+                trigger="" if last else openings[opening.index + 1].trigger,
+                summary="" if last else openings[opening.index + 1].summary,
+            )
+        )
+    return tuple(found)
+
+
+def summary_request(tokens: int) -> str:
+    """Asks for a summary of at most so many tokens."""
+    return (
+        "Your context is full. Answer now with a summary of the work so far, as plain text without "
+        "tool calls: what was asked, what you found and changed, what is left to do, and what to "
+        f"watch out for. It is all that you will remember. At most about {tokens} tokens."
+    )
+
+
+def summary_refused(tokens: int) -> str:
+    """Asks once more, when the turn was no summary."""
+    return (
+        "That was no summary, and nothing was run: your context is full. Answer with plain text "
+        f"without tool calls, at most about {tokens} tokens; else you go on without a summary."
+    )
+
+
+def observation_with(step: Step) -> str:
+    """What came back for a step, with what was said beside it."""
+    texts = [observation_of(step.turn, step.results), *(one.text for one in step.said)]
+    return "\n\n".join(text for text in texts if text)[:MAX_OBSERVATION_CHARS]

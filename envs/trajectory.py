@@ -70,14 +70,47 @@ class ToolResult(Frozen):
     hint: str = ""
 
 
+SaidKind = Literal[
+    "summary_request",  # the context is full
+    "answer",  # the user, to a question
+    "interrupt",  # the user, unasked, while the agent works
+    "change",  # the user wants something else now
+]
+
+
+class Said(Frozen):
+    """A message that the agent got beside its results.
+
+    Attributes:
+        kind: what it is.
+        text: what the agent read.
+        rule: index of the task's ``[[user.rules]]`` entry that said it; None for others.
+    """
+
+    kind: SaidKind
+    text: str
+    rule: int | None = None
+
+
 class Step(Frozen):
-    """One turn and its results."""
+    """One turn and what came back for it.
+
+    Attributes:
+        said: what else the agent was told, after the results, in the same message list.
+        observation: all of it as one text; of a turn that began a new context, what that opens
+            with.
+        segment: index of the context in which the turn was played.
+        tokens: of that context after the turn, tool schemas included.
+    """
 
     index: int
     turn: AssistantTurn
     results: tuple[ToolResult, ...] = ()
+    said: tuple[Said, ...] = ()
     observation: str = ""
     seconds: float = 0.0
+    segment: int = 0
+    tokens: int = 0
 
     @property
     def hints(self) -> dict[str, str]:
@@ -85,17 +118,67 @@ class Step(Frozen):
         return {result.call_id: result.hint for result in self.results if result.hint}
 
 
+SegmentTrigger = Literal[
+    "",  # it has not ended, or the episode ended in it
+    "budget",  # full, and the agent summarised
+    "no_summary",  # full, and the agent gave no summary
+]
+
+
+class Opening(Frozen):
+    """How a context began.
+
+    Attributes:
+        index: of its segment, from 0.
+        first_step: the first step that is played in it.
+        trigger: why the context before it ended.
+        summary: the agent's summary of what was before, as the context holds it.
+        messages: with which it begins, in chat-completions form.
+        tokens: of these messages and the tool schemas.
+    """
+
+    index: int = 0
+    first_step: int = 0
+    trigger: SegmentTrigger = ""
+    summary: str = ""
+    messages: tuple[dict[str, Any], ...] = ()
+    tokens: int = 0
+
+
+class Segment(Frozen):
+    """One context of an episode, as a trainer takes it: each has the episode's final reward.
+
+    Attributes:
+        index: from 0.
+        first_step, steps: the steps that were played in it: the first one's index, and how many.
+        messages: all of it, in chat-completions form.
+        tokens: of it, tool schemas included.
+        trigger: why it ended.
+        summary: what the agent summarised at its end, as the next one holds it.
+    """
+
+    index: int
+    first_step: int
+    steps: int
+    messages: tuple[dict[str, Any], ...]
+    tokens: int
+    trigger: SegmentTrigger = ""
+    summary: str = ""
+
+
 class Trajectory(Frozen):
     """Everything that happened in an episode, without the reward.
 
     Attributes:
         renamed: what the agent knew by another name: ``"tool"`` or ``"tool.parameter"`` → its name.
+        openings: how each of its contexts began; empty in records of older versions.
     """
 
     task_id: str
     seed: int
     sandbox: str
     steps: tuple[Step, ...] = ()
+    openings: tuple[Opening, ...] = ()
     stop_reason: StopReason | None = None
     final_message: str = ""
     infra_error: str = ""

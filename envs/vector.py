@@ -30,6 +30,7 @@ from repodrome.envs.member import (
 )
 from repodrome.envs.runtime import Runtime, runtime
 from repodrome.envs.sandbox.base import SandboxBackend
+from repodrome.envs.tokens import Tokenizer
 from repodrome.errors import InfraError, UsageError
 from repodrome.tasks.model import RewardSpec, Task
 
@@ -56,7 +57,8 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
 
     Args:
         num_envs: how many members.
-        task, suite, sandbox, rewards, render_mode, prefetch: as for ``RepoEnv``.
+        task, suite, sandbox, rewards, render_mode, prefetch, context_budget, tokenizer: as for
+            ``RepoEnv``.
         group_size: so many consecutive members always play the same task and seed.
         autoreset_mode: Gymnasium's: ``NextStep`` (default), ``SameStep`` or ``Disabled``.
 
@@ -73,6 +75,8 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         rewards: Sequence[RewardSpec] | None = None,
         render_mode: str | None = None,
         prefetch: int = 0,
+        context_budget: int | None = None,
+        tokenizer: Tokenizer | str | None = None,
         group_size: int = 1,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -93,7 +97,10 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         # Shared, so that members which play the same task share the Task object as well.
         chooser = TaskChooser(task, suite)
-        self._members = [Member(chooser, sandbox, rewards, prefetch) for _ in range(num_envs)]
+        self._members = [
+            Member(chooser, sandbox, rewards, prefetch, context_budget, tokenizer)
+            for _ in range(num_envs)
+        ]
         self._seeds = [0] * num_envs
         self._rounds = [0] * num_envs
         self._over = [True] * num_envs

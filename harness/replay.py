@@ -1,7 +1,8 @@
 """Playing a recorded episode again, to find the first observation that differs.
 
 The recorded turns are executed in a fresh episode of the same task, and every result is compared:
-which tool answered, its error code, whether it was cut, and its text. Before texts are compared,
+which tool answered, its error code, whether it was cut, and its text; and so are what the agent was
+told beside its results, and where contexts begin. Before texts are compared,
 what differs between two honest runs is blanked in both (:data:`VOLATILE`): durations, dates and
 clock times, memory addresses, process ids as shells print them, and the names of temporary files.
 Times and further data of results are not compared. A result that the recording cut short (the
@@ -148,6 +149,8 @@ async def replay(
         task_for(found, all_tools=header.all_tools),
         seed=header.seed,
         backend=backend or header.sandbox,
+        context_budget=header.context_budget,
+        tokenizer=header.tokenizer,
         on_event=on_event,
     ) as episode:
         for expected in recorded.steps:
@@ -201,12 +204,21 @@ def compare_steps(expected: Step, got: Step) -> Divergence | None:
             str(len(expected.results)),
             str(len(got.results)),
         )
+    if expected.segment != got.segment:
+        return _divergence(
+            expected.index, None, "context", f"segment {expected.segment}", f"segment {got.segment}"
+        )
     for place, (then, now) in enumerate(zip(expected.results, got.results, strict=True)):
         if then.error in ("closed", "wall_time"):
             continue
         found = _compare_results(expected.index, place, then, now)
         if found is not None:
             return found
+    then_said, now_said = (
+        "\n\n".join(f"[{said.kind}] {said.text}" for said in step.said) for step in (expected, got)
+    )
+    if blank(then_said) != blank(now_said):
+        return _divergence(expected.index, None, "what was said", then_said, now_said)
     if not expected.results and blank(expected.observation) != blank(got.observation):
         return _divergence(
             expected.index, None, "observation", expected.observation, got.observation

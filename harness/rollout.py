@@ -15,7 +15,7 @@ from uuid import uuid4
 from repodrome.envs.events import Event, EventHandler
 from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.sandbox.base import Change
-from repodrome.envs.trajectory import Step, StopReason
+from repodrome.envs.trajectory import Opening, Step, StopReason
 from repodrome.errors import InfraError, SandboxError, UsageError
 from repodrome.harness.agents.base import Agent, AgentContext
 from repodrome.harness.trajectory import (
@@ -38,6 +38,7 @@ class Result:
         report: None when the episode was never scored.
         infra_failed: the machine failed; there is no reward, which is not a reward of 0.
         steps: agent turns.
+        segments: contexts; 1 unless a context budget was reached.
         timings: seconds: ``start`` (set-up and reset), ``agent`` (waiting for its turns),
             ``tools``, ``score`` and ``total``.
         trajectory: the file, None where none was asked for.
@@ -54,6 +55,7 @@ class Result:
     infra_failed: bool = False
     infra_error: str = ""
     steps: int = 0
+    segments: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     trajectory: Path | None = None
 
@@ -80,6 +82,7 @@ class Result:
             "infra_failed": self.infra_failed,
             "infra_error": self.infra_error,
             "steps": self.steps,
+            "segments": self.segments,
             "timings": {phase: round(seconds, 4) for phase, seconds in self.timings.items()},
             "trajectory": None if self.trajectory is None else str(self.trajectory),
         }
@@ -110,6 +113,8 @@ async def play(
     seed: int = 0,
     out: Path | None = None,
     task_ref: str = "",
+    context_budget: int | None = None,
+    tokenizer: str | None = None,
     on_event: EventHandler | None = None,
 ) -> Result:
     """Play one episode to its end and score it.
@@ -119,6 +124,7 @@ async def play(
     Args:
         out: directory for the trajectory file; None writes none.
         task_ref: what names the task for a replay; default: its id, or its folder.
+        context_budget, tokenizer: in place of the task's own, as for ``Episode.start``.
         on_event: is told what happens, while it happens.
 
     Raises:
@@ -139,6 +145,8 @@ async def play(
         sandbox=backend,
         all_tools=agent.all_tools,
         renamed=toolbox_for(played, seed).renamed,
+        context_budget=context_budget,
+        tokenizer=tokenizer,
         repodrome=__version__,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -152,7 +160,7 @@ async def play(
     )
     run = _Run(result=result, writer=writer, begun=begun)
     try:
-        await run.play(played, agent, backend, on_event)
+        await run.play(played, agent, header, on_event)
     except get_cancelled_exc_class():
         # Written before the sandbox is closed: whoever cancels may not wait for that.
         run.write_end()
@@ -188,7 +196,8 @@ async def change_of(
         context = AgentContext(task=played, seed=seed, materialised=prepared.materialised)
         while episode.stop_reason is None:
             turn = await agent.act(episode.messages, episode.tools, context)
-            context = replace(context, last=await episode.step(turn))
+            step = await episode.step(turn)
+            context = replace(context, last=step, summary_wanted=episode.summary_wanted)
         if episode.infra_failed:
             raise SandboxError(episode.infra_error)
         return await episode.sandbox.export()
@@ -205,7 +214,7 @@ class _Run:
         self._episode: Any = None
 
     async def play(
-        self, task: Task, agent: Agent, backend: str, on_event: EventHandler | None
+        self, task: Task, agent: Agent, header: Header, on_event: EventHandler | None
     ) -> None:
         """Start, play and score."""
         from repodrome.envs.environment import prepare
@@ -214,12 +223,19 @@ class _Run:
         def watch(event: Event) -> None:
             if event.step is not None:  # on disk before anybody is shown it
                 self._note(event.step)
+            if event.opening is not None:
+                self._note_segment(event.opening)
             if on_event is not None:
                 on_event(event)
 
         with self._timed("start"):
             episode = await Episode.start(
-                task, seed=self.result.seed, backend=backend, on_event=watch
+                task,
+                seed=header.seed,
+                backend=header.sandbox,
+                context_budget=header.context_budget,
+                tokenizer=header.tokenizer,
+                on_event=watch,
             )
             self._episode = episode
             prepared = await prepare(task, episode.backend)  # remembered: the episode made it
@@ -229,7 +245,7 @@ class _Run:
                 turn = await agent.act(episode.messages, episode.tools, context)
             with self._timed("tools"):
                 step = await episode.step(turn)
-            context = replace(context, last=step)
+            context = replace(context, last=step, summary_wanted=episode.summary_wanted)
         with self._timed("score"):
             report = await episode.score()
         self.result = replace(
@@ -243,6 +259,11 @@ class _Run:
         if self._writer is not None:
             self._writer.step(step)
         self.result = replace(self.result, steps=self.result.steps + 1)
+
+    def _note_segment(self, opening: Opening) -> None:
+        if self._writer is not None:
+            self._writer.segment(opening)
+        self.result = replace(self.result, segments=self.result.segments + 1)
 
     def fail(self, error: InfraError) -> None:
         """The machine failed outside a step: the episode never started, or can't be closed."""
@@ -317,6 +338,8 @@ async def play_many(
     *,
     backend: str = "bubblewrap",
     out: Path | None = None,
+    context_budget: int | None = None,
+    tokenizer: str | None = None,
     concurrency: int = 2,
     on_event: Callable[[int, Event], None] | None = None,
     on_result: Callable[[int, Result], None] | None = None,
@@ -347,6 +370,8 @@ async def play_many(
                 seed=job.seed,
                 out=out,
                 task_ref=job.task_ref,
+                context_budget=context_budget,
+                tokenizer=tokenizer,
                 on_event=tell,
             )
         results[number] = result

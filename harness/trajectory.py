@@ -1,8 +1,9 @@
 """The file of one episode: JSON lines, written as it goes, readable after a crash.
 
-Line 1 is the header (``type: "header"``), then one line a step (``type: "step"``), and at the end
-one line (``type: "end"``) with the stop reason, the reward report and the agent's change, so that
-rewards can be computed again later. A line is handed to the kernel in one write before the next
+Line 1 is the header (``type: "header"``), then one line a step (``type: "step"``), one before the
+first step of each context (``type: "segment"``), and at the end one line (``type: "end"``) with
+the stop reason, the reward report and the agent's change, so that rewards can be computed again
+later. A line is handed to the kernel in one write before the next
 step starts: a process that dies loses at most the step it was in. Only the last line can be torn,
 and the reader leaves it out and says so.
 """
@@ -20,13 +21,22 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError
 
+from repodrome.envs.prompt import segments_of
 from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.sandbox.base import Change, ChangedFile
-from repodrome.envs.trajectory import Frozen, Step, StopReason, Trajectory
+from repodrome.envs.trajectory import (
+    Frozen,
+    Opening,
+    Segment,
+    Step,
+    StopReason,
+    Trajectory,
+)
 from repodrome.errors import UsageError
 from repodrome.tasks.model import Task
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: lines of type ``segment``, steps with ``said``, ``segment`` and ``tokens``."""
 
 
 class Header(Frozen):
@@ -40,6 +50,7 @@ class Header(Frozen):
         all_tools: the agent had every standard tool, whatever the task takes away.
         renamed: what the agent knew by another name, as in :class:`~repodrome.envs.trajectory.
             Trajectory`.
+        context_budget, tokenizer: given in place of the task's own; None: not given.
         repodrome: the version that wrote the file.
         started: ISO 8601, UTC.
     """
@@ -53,6 +64,8 @@ class Header(Frozen):
     sandbox: str = ""
     all_tools: bool = False
     renamed: dict[str, str] = Field(default_factory=dict)
+    context_budget: int | None = None
+    tokenizer: str | None = None
     repodrome: str = ""
     started: str = ""
 
@@ -81,12 +94,14 @@ class Recorded:
     """One trajectory file, read back.
 
     Attributes:
+        openings: how each context began; none in files of schema version 1.
         end: None when the writer died, or the episode is still running.
         torn: the last line was cut off and left out.
     """
 
     header: Header
     steps: tuple[Step, ...]
+    openings: tuple[Opening, ...]
     end: End | None
     torn: bool
 
@@ -99,11 +114,17 @@ class Recorded:
             seed=self.header.seed,
             sandbox=self.header.sandbox,
             steps=self.steps,
+            openings=self.openings,
             stop_reason=end.stop_reason,
             final_message=end.final_message,
             infra_error=end.infra_error,
             renamed=self.header.renamed,
         )
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Every context, each of which has the episode's reward; none in files of version 1."""
+        return segments_of(self.openings, self.steps)
 
     @property
     def change(self) -> Change | None:
@@ -194,6 +215,10 @@ class TrajectoryWriter:
         """Write one step."""
         self._write({"type": "step", **step.model_dump()})
 
+    def segment(self, opening: Opening) -> None:
+        """Write how a context begins."""
+        self._write({"type": "segment", **opening.model_dump()})
+
     def end(self, end: End) -> None:
         """Write the last line and close."""
         self._write({"type": "end", **end.model_dump()})
@@ -242,6 +267,7 @@ def read_trajectory(path: Path) -> Recorded:
     torn = lines.pop() != b""
     header: Header | None = None
     steps: list[Step] = []
+    openings: list[Opening] = []
     end: End | None = None
     for number, line in enumerate(lines, start=1):
         try:
@@ -251,6 +277,8 @@ def read_trajectory(path: Path) -> Recorded:
                 header = Header.model_validate(row)
             elif kind == "step":
                 steps.append(Step.model_validate(row))
+            elif kind == "segment":
+                openings.append(Opening.model_validate(row))
             elif kind == "end":
                 end = End.model_validate(row)
         except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
@@ -269,4 +297,4 @@ def read_trajectory(path: Path) -> Recorded:
             f"{path} has schema version {header.schema_version}, this repodrome reads up to "
             f"{SCHEMA_VERSION}; upgrade repodrome"
         )
-    return Recorded(header=header, steps=tuple(steps), end=end, torn=torn)
+    return Recorded(header=header, steps=tuple(steps), openings=tuple(openings), end=end, torn=torn)

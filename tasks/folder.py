@@ -2,8 +2,9 @@
 
 ::
 
-    task.toml         [task] [metadata] [agent] [limits] [source] [environment] [verifier] [tools]
-                      [[rewards]]; every key is optional, unknown ones are listed, never refused
+    task.toml         [task] [metadata] [agent] [limits] [context] [source] [environment]
+                      [verifier] [tools] [[rewards]]; every key is optional, unknown
+                      ones are listed, never refused
     instruction.md    what the agent is told
     expected.json     FAIL_TO_PASS and PASS_TO_PASS: exact test ids
     workspace/        the agent's tree, where [source] names no other
@@ -31,6 +32,7 @@ from pydantic import BaseModel, ValidationError
 
 from repodrome.errors import TaskFormatError
 from repodrome.tasks.model import (
+    ContextSpec,
     EnvironmentSpec,
     Limits,
     Metadata,
@@ -46,6 +48,7 @@ SolutionKind = Literal["script", "patch", "files", "edits"]
 
 # Tables that are a model each, under the same name in Task.
 _TABLES: dict[str, type[BaseModel]] = {
+    "context": ContextSpec,
     "environment": EnvironmentSpec,
     "limits": Limits,
     "metadata": Metadata,

@@ -206,6 +206,21 @@ class Limits(TaskModel):
     command_timeout_sec: float = Field(default=600.0, gt=0)
 
 
+class ContextSpec(TaskModel):
+    """How much of an episode the agent's model sees at once.
+
+    Attributes:
+        budget: tokens that the context may hold, tool schemas included; when it is full the agent
+            is asked to summarise, and goes on in a new context. 0: no bound.
+        summary: of these, tokens kept for a summary; 0: an eighth of the budget.
+        tokenizer: counts the tokens: ``bytes`` (four bytes a token), or an installed one.
+    """
+
+    budget: int = Field(default=0, ge=0)
+    summary: int = Field(default=0, ge=0)
+    tokenizer: str = "bytes"
+
+
 Difficulty = Literal["easy", "medium", "hard"]
 
 
@@ -238,6 +253,7 @@ class Task(TaskModel):
     tools: ToolsSpec = ToolsSpec()
     rewards: tuple[RewardSpec, ...] = (RewardSpec(name="tests"),)
     limits: Limits = Limits()
+    context: ContextSpec = ContextSpec()
     metadata: Metadata = Metadata()
     ignored_keys: tuple[str, ...] = ()
 

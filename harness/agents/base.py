@@ -23,12 +23,14 @@ class AgentContext:
         seed: of the episode.
         materialised: the task's pristine tree and reference on the host.
         last: the step before this turn, None on the first one.
+        summary_wanted: the context is full, and the turn is to be a summary, as plain text.
     """
 
     task: Task
     seed: int
     materialised: Materialised
     last: Step | None = None
+    summary_wanted: bool = False
 
 
 @runtime_checkable

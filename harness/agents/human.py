@@ -21,7 +21,8 @@ tool arg=value …   call a tool; quote values with spaces; @FILE reads a value
                    are read as such where the tool wants them
 tool {"arg": …}    the same with the arguments as JSON
 $ command          run a command in the terminal
-submit [message]   finish the episode (so does the end of input)
+submit [message]   finish the episode (so does the end of input); or a message
+                   where one is asked for: a summary, an answer to the user
 tools              list the tools and their arguments
 task               show the instruction again
 help               this

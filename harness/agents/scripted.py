@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from repodrome.envs.actions import parse_turn
-from repodrome.envs.trajectory import AssistantTurn
+from repodrome.envs.trajectory import AssistantTurn, Step
 from repodrome.errors import UsageError
 from repodrome.harness.agents.base import AgentContext
 
@@ -18,22 +19,33 @@ _FORM = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A turn for the place where a summary is asked for; elsewhere it is left out."""
+
+    turn: AssistantTurn
+
+
+Scripted = str | Mapping[str, Any] | AssistantTurn | Summary
+
+
 class ScriptedAgent:
     """Plays the given turns in order, then finishes.
 
+    Asked for a summary it gives the next one of the script (``{"summary": "…"}``) where that comes
+    next, else one of its own; the other turns are kept for later.
+
     Args:
-        turns: actions in any form that :mod:`repodrome.envs.actions` reads.
+        turns: actions in any form that :mod:`repodrome.envs.actions` reads, and summaries.
         name: as results show it.
     """
 
     interactive = False
     all_tools = False
 
-    def __init__(
-        self, turns: Sequence[str | Mapping[str, Any] | AssistantTurn], *, name: str = "scripted"
-    ) -> None:
+    def __init__(self, turns: Sequence[Scripted], *, name: str = "scripted") -> None:
         self.name = name
-        self._turns = list(turns)
+        self._turns = [_summary(turn) or turn for turn in turns]
         self._next = 0
 
     @classmethod
@@ -52,14 +64,30 @@ class ScriptedAgent:
         context: AgentContext,
     ) -> AssistantTurn:
         """The next turn of the script; a plain message without calls once it is used up."""
-        if self._next >= len(self._turns):
-            return AssistantTurn(content="The script is used up.")
-        turn = self._turns[self._next]
-        self._next += 1
+        turn = self._turn_for(context.summary_wanted)
         return parse_turn(turn, turn=self._next - 1)
 
+    def _turn_for(self, summary_wanted: bool) -> str | Mapping[str, Any] | AssistantTurn:
+        while self._next < len(self._turns):
+            turn = self._turns[self._next]
+            if summary_wanted and not isinstance(turn, Summary):
+                return f"{self._next} of the script's {len(self._turns)} turns are played."
+            self._next += 1
+            if not isinstance(turn, Summary):
+                return turn
+            if summary_wanted:
+                return turn.turn
+        return "The script is used up."
 
-def load_turns(path: Path) -> list[str | dict[str, Any] | AssistantTurn]:
+
+def _summary(turn: Scripted) -> Summary | None:
+    """A script's ``{"summary": "…"}`` as what it stands for."""
+    if isinstance(turn, Mapping) and isinstance(turn.get("summary"), str):
+        return Summary(AssistantTurn(content=turn["summary"]))
+    return None
+
+
+def load_turns(path: Path) -> list[Scripted]:
     """The turns of a script file.
 
     Raises:
@@ -75,7 +103,7 @@ def load_turns(path: Path) -> list[str | dict[str, Any] | AssistantTurn]:
     if rows and isinstance(rows[0][1], dict) and rows[0][1].get("type") == "header":
         from repodrome.harness.trajectory import read_trajectory
 
-        return [step.turn for step in read_trajectory(path).steps]
+        return _played(read_trajectory(path).steps)
     if not rows:
         raise UsageError(f"the script {path} holds no turns; {_FORM}")
     for where, row in rows:
@@ -84,6 +112,16 @@ def load_turns(path: Path) -> list[str | dict[str, Any] | AssistantTurn]:
                 f"{path} {where}: a turn is an object or a string, not {_kind(row)}; {_FORM}"
             )
     return [row for _, row in rows]
+
+
+def _played(steps: Sequence[Step]) -> list[Scripted]:
+    """A recording's turns; those that answered a request for a summary as such."""
+    turns: list[Scripted] = []
+    asked = False
+    for step in steps:
+        turns.append(Summary(step.turn) if asked else step.turn)
+        asked = any(said.kind == "summary_request" for said in step.said)
+    return turns
 
 
 def _rows(path: Path, text: str) -> list[tuple[str, Any]]:

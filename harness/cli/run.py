@@ -37,6 +37,13 @@ def run(
     as_json: JsonOption = False,
     repeats: Annotated[int, typer.Option(min=1, help="Episodes of each task.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Episodes played at once.")] = 2,
+    context_budget: Annotated[
+        int | None,
+        typer.Option(min=0, help="Tokens of a context, 0 without bound; default: the task's own."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Counts them: bytes, or an installed one.")
+    ] = None,
 ) -> None:
     """Play TASK and print its steps as they happen, then its reward report.
 
@@ -66,6 +73,8 @@ def run(
             plays,
             backend=sandbox,
             out=out,
+            context_budget=context_budget,
+            tokenizer=tokenizer,
             concurrency=1 if interactive else jobs,
             on_event=watch,
             on_result=finished,

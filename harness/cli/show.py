@@ -65,6 +65,9 @@ class Watcher:
         elif event.kind == "step" and event.step is not None:
             if self._steps:
                 self._step(event.step)
+        elif event.kind == "segment" and event.opening is not None:
+            if event.opening.index:
+                self._line(f"context {event.opening.index + 1} begins", "dim")
         elif event.kind == "stopped":
             then = "; grading …" if self._graded else ""
             self._line(f"stopped: {event.stop_reason}{then}", "dim")
@@ -84,6 +87,8 @@ class Watcher:
             text = shorten(result.text.rstrip("\n"), lines=OBSERVATION_LINES)
             for row in text.split("\n"):
                 self._line(f"    {row}", "red" if result.error else "dim")
+        for said in step.said:
+            self._line(f"{said.kind.replace('_', ' ')}: {shorten(said.text, lines=4)}", "yellow")
 
 
 def duration(seconds: float) -> str:

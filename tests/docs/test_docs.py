@@ -30,6 +30,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[tools]": model.ToolsSpec,
     "[[rewards]]": model.RewardSpec,
     "[limits]": model.Limits,
+    "[context]": model.ContextSpec,
 }
 
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from repodrome.envs.sandbox.base import ENV_PREFIX, Change, ChangedFile, SandboxSpec
 from repodrome.errors import SandboxError
@@ -84,6 +85,11 @@ class PlainSandbox(LocalWorkspace):
             await asyncio.sleep(timeout)
             return CommandResult(None, b"", timed_out=True, seconds=timeout)
         return await super().shell(command, timeout=timeout, session=session, max_output=max_output)
+
+    async def exec(self, argv: Sequence[str], **options: Any) -> CommandResult:
+        if self.closed:
+            raise SandboxError("the sandbox was lost")
+        return await super().exec(argv, **options)
 
     async def run(
         self,
