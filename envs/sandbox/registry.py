@@ -10,6 +10,7 @@ from repodrome.plugins import load_part
 GROUP = "repodrome.sandbox"
 _BUILT_IN = {
     "bubblewrap": "repodrome.envs.sandbox.bubblewrap.backend:BubblewrapBackend",
+    "docker": "repodrome.envs.sandbox.docker.backend:DockerBackend",
 }
 _made: dict[tuple[int, str], SandboxBackend] = {}
 

@@ -544,8 +544,10 @@ async def test_many_at_once_leave_no_descriptors(
             assert (await sandbox.shell("echo x")).stdout == b"x\n"
 
     await play()
+    await backend.close()
     before = len(os.listdir("/proc/self/fd"))
     async with anyio.create_task_group() as group:
         for _ in range(24):
             group.start_soon(play)
+    await backend.close()  # what it keeps for the next ones
     assert len(os.listdir("/proc/self/fd")) <= before + 1

@@ -39,9 +39,9 @@ class Blank:
     def __init__(self, config: dict[str, Any], number: int, network: bool = False) -> None:
         self.config, self.network = config, network
         self.name = f"{config['prefix']}-{number}"
-        self.paths = {c: f"{d}/{self.name}" for c, d in config["cgroups"].items()}
+        self.paths = self._cgroups()
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.pid = os.fork()
+        self.pid = self._fork()
         if self.pid == 0:
             mine.close()
             self._child(theirs)
@@ -56,15 +56,11 @@ class Blank:
                 os._exit(1)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for directory in self.paths.values():
+            for directory in self._own_cgroups().values():
                 os.makedirs(directory, exist_ok=True)
+            for directory in self.paths.values():
                 write_file(f"{directory}/cgroup.procs", "0")
-            unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
-            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)  # bwrap looks itself up there
-            socket.sethostname("sandbox")
-            if not self.network:
-                unshare(CLONE_NEWNET)
-                loopback_up()
+            self._enter()
             data, fds = receive(sock)
             if data:
                 self._obey(json.loads(data), fds)
@@ -73,6 +69,26 @@ class Blank:
             os.write(2, f"repodrome spawner: a child could not start: {error}\n".encode())
         finally:
             os._exit(code)
+
+    def _own_cgroups(self) -> dict[str, str]:
+        """Directories to be made for it alone, by controller."""
+        return {c: f"{d}/{self.name}" for c, d in self.config["cgroups"].items()}
+
+    def _cgroups(self) -> dict[str, str]:
+        """The directories of its cgroup, by controller."""
+        return self._own_cgroups()
+
+    def _fork(self) -> int:
+        return os.fork()
+
+    def _enter(self) -> None:
+        """Make what does not depend on the order."""
+        unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)  # bwrap looks itself up there
+        socket.sethostname("sandbox")
+        if not self.network:
+            unshare(CLONE_NEWNET)
+            loopback_up()
 
     def _obey(self, order: dict[str, Any], numbers: list[int]) -> None:
         fds = dict(zip(order["fds"], numbers, strict=True))
@@ -86,9 +102,9 @@ class Blank:
             if order.get("empty"):
                 handles = (Filesystem(self.config, order, fds).make_empty(),)
             elif "ns" in fds:
-                setns(fds["ns"], CLONE_NEWNS)
+                self._join(fds["ns"])
             else:
-                handles = Filesystem(self.config, order, fds).make()
+                handles = self._filesystem(order, fds)
             answer = {"pid": order["pid"], "cgroup": self.paths}
             send(reply, answer, handles)
             for handle in handles:
@@ -98,6 +114,12 @@ class Blank:
         except (OSError, ValueError) as error:
             send(reply, {"error": str(error)})
             os._exit(125)
+
+    def _join(self, namespace: int) -> None:
+        setns(namespace, CLONE_NEWNS)
+
+    def _filesystem(self, order: dict[str, Any], fds: dict[str, int]) -> tuple[int, ...]:
+        return Filesystem(self.config, order, fds).make()
 
     def _become(self, order: dict[str, Any], fds: dict[str, int]) -> None:
         """Turn into bwrap, without privileges."""

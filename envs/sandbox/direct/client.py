@@ -256,6 +256,11 @@ class Spawner:
         with suppress(OSError):  # a dead spawner has killed it already
             self._send(json.dumps({"kill": number}).encode(), [])
 
+    def forget(self, container: str) -> None:
+        """Have the spawner let go of a container that was told of with an ``adopt`` order."""
+        with suppress(OSError):
+            self._send(json.dumps({"forget": container}).encode(), [])
+
     def alive(self) -> bool:
         """Whether the spawner still runs."""
         return self._process.poll() is None

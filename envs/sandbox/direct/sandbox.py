@@ -320,7 +320,11 @@ class DirectSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         self._open_files()
         shells = await self._shells.save()
-        message = {**self._place.mounts(), "snapshot": True, "fillable": False}
+        message = {
+            "snapshot": True,
+            "size": self.spec.limits.disk_mb << 20,
+            "inodes": self.spec.limits.inodes,
+        }
         fds = {"copy": self._open_files().base}
         with self._frozen():
             order = self._place.spawner.order(message, fds)

@@ -31,6 +31,7 @@ from typing import Any
 
 from repodrome.envs.sandbox.direct.blank import Blank, Profile, Warm
 from repodrome.envs.sandbox.direct.cgroup import oom_kills
+from repodrome.envs.sandbox.direct.container import BLANKS, Home, Resident
 from repodrome.envs.sandbox.direct.messages import receive, send
 from repodrome.envs.sandbox.direct.mounts import Filesystem, make_skeleton
 from repodrome.envs.sandbox.direct.syscalls import (
@@ -68,7 +69,9 @@ class Spawner:
         self._numbered = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.running: dict[int, tuple[Blank | Warm, socket.socket, int]] = {}
         self.pids: dict[int, int] = {}
+        self.homes: dict[str, Home] = {}
         self.keeper = 0
+        self._pids_here = -1  # the namespace that the keeper is pid 1 of
         self._keeping = -1  # held open: what pid 1 reads ends when this process does
         self.tidy: list[str] = []
         self.count = 0
@@ -120,6 +123,7 @@ class Spawner:
             os.read(0, 1)  # ends with the spawner
             os._exit(0)
         os.close(read)
+        self._pids_here = os.open("/proc/self/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
 
     def loop(self) -> None:
         poll = select.poll()
@@ -132,11 +136,14 @@ class Spawner:
             if len(self.tidy) >= MAX_UNTIDY:
                 self._tidy()
             cold = self.profile is not None and len(self.warm) < self.config["ready"]
-            wanted = cold or len(self.blanks) < self.config["warm"]
+            lacking = self._lacking()
+            wanted = cold or lacking or len(self.blanks) < self.config["warm"]
             pause = 0 if not self.blanks else QUIET_MS if wanted or self.tidy else None
             ready = poll.poll(pause)
             if not ready:
-                if cold and self.blanks:
+                if lacking:
+                    self._resident(lacking)
+                elif cold and self.blanks:
                     self._heat()
                 elif wanted:
                     self._blank()
@@ -162,6 +169,54 @@ class Spawner:
             self.blanks.append(Blank(self.config, self.count))
         except OSError:  # out of processes: the next order tries again, and reports it
             time.sleep(0.05)
+
+    def _lacking(self) -> Home | None:
+        """A container with too few children ready."""
+        for home in self.homes.values():
+            if not home.broken and len(home.blanks) < BLANKS:
+                return home
+        return None
+
+    def _resident(self, home: Home) -> None:
+        self.count += 1
+        try:
+            home.blanks.append(Resident(self.config, self.count, home, self._pids_here))
+        except OSError:  # its pid namespace has ended, or it has no processes left
+            home.broken = True
+
+    def _adopt(self, order: dict[str, Any], reply: socket.socket, fds: list[int]) -> None:
+        """Learn of a container, whose processes later orders will be."""
+        names = order["fds"][1:]
+        home = Home(order["adopt"], dict(zip(names, map(os.dup, fds), strict=True)))
+        self.homes[home.id] = home
+        self._resident(home)
+        send(reply, {"pid": 0, "cgroup": home.cgroups})
+        reply.close()
+
+    def _forget(self, name: str) -> None:
+        home = self.homes.pop(name, None)
+        if home is not None:
+            for blank in home.blanks:
+                kill(blank.pid)
+                blank.sock.close()
+                self.tidy.append(blank.name)
+            home.close()
+
+    def _blank_for(self, order: dict[str, Any]) -> Blank:
+        """A child to carry out an order."""
+        if name := order.get("container"):
+            home = self.homes.get(name)
+            if home is None:
+                raise OSError(errno.ESRCH, "the container is gone")
+            if not home.blanks:
+                self._resident(home)
+            if not home.blanks:
+                raise OSError(errno.ESRCH, "the container has ended")
+            return home.blanks.pop(0)
+        if order.get("network") or not self.blanks:
+            self.count += 1
+            return Blank(self.config, self.count, bool(order.get("network")))
+        return self.blanks.pop(0)
 
     def _heat(self) -> None:
         """Start a sandbox like the last one, for the next order to fill."""
@@ -227,6 +282,9 @@ class Spawner:
         if "kill" in order:
             self._kill(order["kill"])
             return
+        if "forget" in order:
+            self._forget(order["forget"])
+            return
         if not fds:  # no descriptor was left to receive them with; the host sees its socket end
             return
         reply = socket.socket(fileno=fds.pop(0))
@@ -238,12 +296,15 @@ class Spawner:
                 self._remember(order, fds)
                 if self._fill(order, reply):
                     return
-            if order.get("network") or not self.blanks:
-                self.count += 1
-                blank = Blank(self.config, self.count, bool(order.get("network")))
-            else:
-                blank = self.blanks.pop(0)
+            if "adopt" in order:
+                self._adopt(order, reply, fds)
+                return
+            blank = self._blank_for(order)
             order["pid"] = blank.pid
+            if isinstance(blank, Resident):
+                trees = blank.trees(order)
+                fds += trees.values()
+                order["fds"] += trees
             send(blank.sock, order, (reply.fileno(), *fds))
             blank.sock.close()
             self.running[blank.pid] = (blank, reply, order["id"])
@@ -297,6 +358,12 @@ class Spawner:
                     self.tidy.append(warm.name)
                     if warm.profile is self.profile:
                         self.profile = None  # one that can't start must not become a fork storm
+                for home in self.homes.values():
+                    for blank in [b for b in home.blanks if b.pid == pid]:
+                        blank.sock.close()
+                        home.blanks.remove(blank)
+                        home.broken = True  # with its container
+                        self.tidy.append(blank.name)
                 for blank in [b for b in self.blanks if b.pid == pid]:
                     blank.sock.close()
                     self.blanks.remove(blank)
@@ -323,6 +390,10 @@ class Spawner:
 
     def finish(self) -> None:
         """Kill what is left and wait for it, so that nothing outlives the host process."""
+        for name in list(self.homes):
+            self._forget(name)
+        for pid in self.running:  # those in containers are not the keeper's
+            self._end(pid)
         kill(self.keeper)
         self.tidy += [blank.name for blank in self.blanks] + [warm.name for warm in self.warm]
         while True:

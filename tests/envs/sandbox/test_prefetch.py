@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 def ready(backend: BubblewrapBackend) -> int:
-    return sum(map(len, backend._ready.values()))
+    return sum(map(len, backend.prefetched._ready.values()))
 
 
 async def test_many_askers_get_what_one_would(layer: Path) -> None:
@@ -34,12 +34,12 @@ async def test_many_askers_get_what_one_would(layer: Path) -> None:
 
 async def test_there_is_a_bound_and_the_oldest_go_first(layer: Path) -> None:
     backend = BubblewrapBackend()
-    backend.max_ready = 3
+    backend.prefetched.max_ready = 3
     specs = [SandboxSpec(layers=(layer,), name=str(number)) for number in range(3)]
     for spec in specs:
         await backend.prefetch(spec, 2)
-    assert ready(backend) == 3 and specs[0] not in backend._ready
-    assert len(backend._ready[specs[2]]) == 2
+    assert ready(backend) == 3 and specs[0] not in backend.prefetched._ready
+    assert len(backend.prefetched._ready[specs[2]]) == 2
     await backend.prefetch(dataclasses.replace(specs[0], name="all"), 99)
     assert ready(backend) == 3
     await backend.close()
@@ -50,7 +50,7 @@ async def test_a_forked_child_leaves_its_parents_alone(layer: Path) -> None:
     await backend.prefetch(spec, 1)
     child = os.fork()
     if child == 0:
-        os._exit(0 if backend._take(spec) is None else 1)
+        os._exit(0 if backend.prefetched._pop(spec) is None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0  # noqa: ASYNC222
     async with await backend.start(spec) as sandbox:
         assert (await sandbox.shell("echo fine")).stdout == b"fine\n"

@@ -1,0 +1,74 @@
+"""Sandboxes in a container of this host: entered by the spawner, not through the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from repodrome.envs.sandbox.base import WORKSPACE, SandboxSpec
+from repodrome.envs.sandbox.direct.layout import BASE_ENV
+from repodrome.envs.sandbox.direct.place import Place
+from repodrome.envs.sandbox.docker.container import Container
+
+if TYPE_CHECKING:
+    from repodrome.envs.sandbox.docker.pool import Pool
+
+OURS = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "TMPDIR"})
+"""Variables of an image that speak of its own user, not of the agent."""
+
+
+class ContainerPlace(Place):
+    """Implements :class:`~repodrome.envs.sandbox.direct.place.Place`.
+
+    Args:
+        container: where; given back to ``pool`` when the sandbox is closed.
+    """
+
+    def __init__(self, container: Container, spec: SandboxSpec, pool: Pool) -> None:
+        super().__init__(container.spawner, spec)
+        self.container, self.pool = container, pool
+        image = {name: value for name, value in container.env.items() if name not in OURS}
+        self.env = {**image, **self.env}
+
+    def alive(self) -> bool:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        return self.container.alive()
+
+    async def another(self) -> ContainerPlace:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        kind, engine = self.container.kind, self.container.engine
+        return ContainerPlace(await self.pool.take(engine, kind), self.spec, self.pool)
+
+    async def release(self, *, lost: bool) -> None:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        await self.pool.give_back(self.container, reusable=not lost)
+
+    def mounts(self) -> dict[str, Any]:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        return {**super().mounts(), "container": self.container.id, "toolchains": []}
+
+    def limits(self) -> dict[str, Any]:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`: what the container lacks."""
+        rlimits = dict(super().limits()["rlimits"])
+        return {"rlimits": {k: v for k, v in rlimits.items() if k not in _OF_THE_CONTAINER}}
+
+    def enter(
+        self,
+        argv: Sequence[str],
+        *,
+        init: bool,
+        cwd: str = WORKSPACE,
+        env: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
+        own = {} if init else {**self.env, **(env or {})}
+        return {
+            "container": self.container.id,
+            "argv": list(argv),
+            "init": init,
+            "cwd": "/" if init else cwd,
+            "environ": {**BASE_ENV, **own},
+        }
+
+
+_OF_THE_CONTAINER = frozenset({"RLIMIT_AS", "RLIMIT_NPROC"})
