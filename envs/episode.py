@@ -26,7 +26,7 @@ from repodrome.envs.handover import changed_paths, state_text
 from repodrome.envs.limited import LimitedWorkspace
 from repodrome.envs.prompt import initial_messages, segments_of
 from repodrome.envs.record import Record
-from repodrome.envs.rewards.base import Reward, RewardContext, RewardReport
+from repodrome.envs.rewards.base import RewardContext, RewardReport
 from repodrome.envs.sandbox.base import (
     Change,
     Sandbox,
@@ -47,10 +47,16 @@ from repodrome.envs.trajectory import (
     storable,
 )
 from repodrome.errors import InfraError, UsageError
-from repodrome.tasks.model import RewardSpec, Task, ToolsSpec
+from repodrome.tasks.model import Task, ToolsSpec
 from repodrome.tools.base import ToolContext, ToolState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from repodrome.envs.rewards.plan import RewardPlan
+    from repodrome.envs.rewards.report import RewardLike
+    from repodrome.envs.rewards.rules import RulesFile
+    from repodrome.envs.rewards.steps import StepScorer
     from repodrome.tools.toolbox import Toolbox
 
 GRACE_SECONDS = 5.0
@@ -108,6 +114,8 @@ class Episode:
         backend: what made its sandbox.
         sandbox: the agent's sandbox.
         change: the agent's change, once :meth:`score` has exported it.
+        training_step: the trainer's step, on which weights may depend; looked at by :meth:`score`.
+        scored: all that the rewards looked at, once :meth:`score` has a report.
         timings: seconds, by phase: ``prepare``, ``start``, ``steps``, ``score``.
     """
 
@@ -119,7 +127,7 @@ class Episode:
         prepared: Prepared,
         sandbox: Sandbox,
         toolbox: Toolbox,
-        rewards: Sequence[tuple[Reward, float]],
+        plan: RewardPlan,
         on_event: EventHandler | None,
         budget: ContextBudget,
         initial: Sequence[Mapping[str, Any]],
@@ -132,7 +140,9 @@ class Episode:
         self.timings: dict[str, float] = {"prepare": 0.0, "start": 0.0, "steps": 0.0, "score": 0.0}
         self._prepared = prepared
         self._toolbox = toolbox
-        self._rewards = tuple(rewards)
+        self.training_step: int | None = None
+        self.scored: RewardContext | None = None
+        self._plan = plan
         self._on_event = on_event
         self._budget = budget
         self._schemas: list[dict[str, Any]] | None = None
@@ -159,9 +169,11 @@ class Episode:
         *,
         seed: int = 0,
         backend: SandboxBackend | str = "bubblewrap",
-        rewards: Sequence[RewardSpec] | None = None,
         context_budget: int | None = None,
         tokenizer: Tokenizer | str | None = None,
+        rewards: Sequence[RewardLike] | None = None,
+        rules: RulesFile | Path | str | None = None,
+        training_step: int | None = None,
         on_event: EventHandler | None = None,
     ) -> Episode:
         """Prepare the task's environment (cached) and start a sandbox with it.
@@ -170,9 +182,11 @@ class Episode:
             task: the task, or a reference to it: ``suite/name`` or the path of a folder.
             seed: for everything random in the episode and its grading.
             backend: the sandbox backend, or its name.
-            rewards: the reward terms; default: the task's own.
             context_budget: tokens that the context may hold, 0 without bound; default: the task's.
             tokenizer: counts them: a function of a text, or a name; default: the task's.
+            rewards: the reward terms, as specs, names, tables or objects; default: the task's own.
+            rules: a rules file, which changes them; read again when the episode is scored.
+            training_step: the trainer's step, for weights with a schedule.
             on_event: told what happens as it happens, on the event loop; keep it quick.
 
         Raises:
@@ -181,7 +195,8 @@ class Episode:
             InfraError: the environment could not be built or the sandbox not started.
         """
         # Imported here: together they cost more than a light user of this module should pay.
-        from repodrome.envs.rewards.report import rewards_of
+        from repodrome.envs.rewards.plan import RewardPlan
+        from repodrome.envs.rewards.rules import rules_file
         from repodrome.envs.sandbox.registry import get_backend
         from repodrome.tasks.suites import resolve_task
 
@@ -189,13 +204,11 @@ class Episode:
             task = resolve_task(task)
         if isinstance(backend, str):
             backend = get_backend(backend)
-        if rewards is not None:
-            terms = rewards_of(task.model_copy(update={"rewards": tuple(rewards)}))
-        else:
-            terms = rewards_of(task)
         toolbox = toolbox_for(task, seed)
         initial = initial_messages(task, toolbox.name_of("finish"))
         budget = budget_for(task.context, toolbox, initial, context_budget, tokenizer)
+        plan = RewardPlan(task, rewards, rules_file(rules))
+        plan.terms()  # a wrong name is said now, not after an hour of play
 
         def progress(line: str) -> None:
             if on_event is not None:
@@ -206,8 +219,9 @@ class Episode:
         ready = time.monotonic()
         sandbox = await backend.start(prepared.spec)
         episode = cls(
-            task, seed, backend, prepared, sandbox, toolbox, terms, on_event, budget, initial
+            task, seed, backend, prepared, sandbox, toolbox, plan, on_event, budget, initial
         )
+        episode.training_step = training_step
         now = time.monotonic()
         episode.timings["prepare"] = ready - began
         episode.timings["start"] = now - ready
@@ -481,7 +495,7 @@ class Episode:
 
     async def _grade(self) -> RewardReport:
         from repodrome.envs.grading.grader import grade
-        from repodrome.envs.rewards.report import score
+        from repodrome.envs.rewards.record import read_pristine, reference_lines
 
         if self._record.stop_reason is None:
             self._record.stop_reason = "closed"
@@ -500,9 +514,23 @@ class Episode:
             python=self._prepared.python,
         )
         context = RewardContext(
-            task=self.task, trajectory=self.trajectory, change=self.change, verdict=verdict
+            task=self.task,
+            trajectory=self.trajectory,
+            change=self.change,
+            verdict=verdict,
+            pristine=read_pristine(materialised.workspace, self.change),
+            reference_lines=reference_lines(self.task, materialised),
         )
-        return score(context, self._rewards)
+        report, self.scored = await asyncio.to_thread(self._plan.score, context, self.training_step)
+        return report
+
+    def step_scorer(self) -> StepScorer:
+        """What tells the reward of each step from here on; feed it the steps as they are played."""
+        from repodrome.envs.rewards.steps import StepScorer
+
+        terms, _ = self._plan.terms(self.training_step)
+        pairs = [(term.reward, term.weight) for term in terms]
+        return StepScorer(self.task, pairs, self._record.steps, self._toolbox.renamed)
 
     # -- snapshots ------------------------------------------------------------------------------
 
@@ -556,11 +584,12 @@ class Episode:
             self._prepared,
             sandbox,
             self._toolbox,
-            self._rewards,
+            self._plan,
             on_event,
             self._budget,
             self._record.openings[0].messages,
         )
+        other.training_step = self.training_step
         other._record = self._record.copy()
         other._runner = other._make_runner(self._runner.context.state.copy())
         other.timings["start"] = time.monotonic() - began

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 
@@ -21,7 +22,10 @@ from repodrome.envs.runtime import Runtime, runtime
 from repodrome.envs.sandbox.base import SandboxBackend
 from repodrome.envs.tokens import Tokenizer
 from repodrome.errors import UsageError
-from repodrome.tasks.model import RewardSpec, Task
+from repodrome.tasks.model import Task
+
+if TYPE_CHECKING:
+    from repodrome.envs.rewards.report import RewardLike
 
 
 class RepoEnv(gym.Env[str, Any]):
@@ -31,7 +35,8 @@ class RepoEnv(gym.Env[str, Any]):
       :func:`repodrome.envs.actions.parse_turn`. One that can't be read is an observation and a
       cost, never an exception.
     - Observation: text. ``reset`` gives the instruction.
-    - Reward: 0 until the step that ends the episode; grading runs there.
+    - Reward: 0 until the step that ends the episode; grading runs there. With ``step_rewards`` each
+      step pays what is known there (misuse), and the last one the rest: the sum is the total.
     - ``terminated``: the agent finished. ``truncated``: a limit was reached, or the machine failed.
       The limits are the task's own: what a ``TimeLimit`` wrapper truncates is not graded.
     - ``info``: ``messages`` (the present context) and ``tools`` (schemas) in chat-completions
@@ -48,11 +53,13 @@ class RepoEnv(gym.Env[str, Any]):
         task: a task, ``"suite/name"``, or the path of a task folder.
         suite: instead: a suite, from which ``reset`` draws by seed.
         sandbox: a backend or its name.
-        rewards: the reward terms; default: the task's own.
+        rewards: the reward terms, as specs, names, tables or objects; default: the task's own.
         render_mode: ``"ansi"``: :meth:`render` gives the last step as text.
         prefetch: sandboxes of the task to have ready for the next resets.
         context_budget: tokens that the context may hold, 0 without bound; default: each task's own.
         tokenizer: counts them: a function of a text, or a name; default: each task's own.
+        rules: a rules file that changes the terms, read again for each score.
+        step_rewards: pay at each step what is known there.
 
     Raises:
         UsageError: both ``task`` and ``suite`` were given, or an unknown render mode.
@@ -65,11 +72,13 @@ class RepoEnv(gym.Env[str, Any]):
         task: Task | str | None = None,
         suite: str | None = None,
         sandbox: SandboxBackend | str = "bubblewrap",
-        rewards: Sequence[RewardSpec] | None = None,
+        rewards: Sequence[RewardLike] | None = None,
         render_mode: str | None = None,
         prefetch: int = 0,
         context_budget: int | None = None,
         tokenizer: Tokenizer | str | None = None,
+        rules: str | Path | None = None,
+        step_rewards: bool = False,
     ) -> None:
         if render_mode not in (None, "ansi"):
             raise UsageError(f"render_mode {render_mode!r} isn't there; use 'ansi' or None")
@@ -77,7 +86,14 @@ class RepoEnv(gym.Env[str, Any]):
         self.observation_space = observation_space()
         self.action_space = action_space()
         self._member = Member(
-            TaskChooser(task, suite), sandbox, rewards, prefetch, context_budget, tokenizer
+            TaskChooser(task, suite),
+            sandbox,
+            rewards,
+            prefetch,
+            context_budget,
+            tokenizer,
+            rules=rules,
+            step_rewards=step_rewards,
         )
         self._runtime: Runtime | None = None
 
@@ -85,6 +101,15 @@ class RepoEnv(gym.Env[str, Any]):
     def episode(self) -> Episode | None:
         """The episode being played; its coroutines belong to repodrome's own event loop."""
         return self._member.episode
+
+    @property
+    def training_step(self) -> int | None:
+        """The trainer's step, for weights with a schedule; set it whenever it changes."""
+        return self._member.training_step
+
+    @training_step.setter
+    def training_step(self, step: int | None) -> None:
+        self._member.training_step = step
 
     def _loop(self) -> Runtime:
         """The process's runtime; started at the first reset, so that making an env is free."""
@@ -103,7 +128,8 @@ class RepoEnv(gym.Env[str, Any]):
 
         Args:
             seed: of the episode; without it one is drawn from the environment's generator.
-            options: ``{"task": …}`` plays that task instead.
+            options: ``{"task": …}`` plays that task instead; ``{"training_step": …}`` sets
+                :attr:`training_step`.
 
         Raises:
             UsageError: unknown task, suite, reward or backend.
@@ -112,7 +138,9 @@ class RepoEnv(gym.Env[str, Any]):
         super().reset(seed=seed)
         if seed is None:
             seed = int(self.np_random.integers(2**31))
-        task = (options or {}).get("task")
+        options = options or {}
+        self.training_step = options.get("training_step", self.training_step)
+        task = options.get("task")
         return self._loop().run(self._member.reset(seed, task))
 
     def step(self, action: Action) -> Transition:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from repodrome.envs.episode import Episode
 from repodrome.envs.prompt import MAX_OBSERVATION_CHARS
@@ -12,9 +13,14 @@ from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.runtime import Runtime
 from repodrome.envs.spaces import UnicodeText
 from repodrome.envs.tokens import Tokenizer
-from repodrome.envs.trajectory import AssistantTurn, Segment
+from repodrome.envs.trajectory import AssistantTurn, Segment, Step
 from repodrome.errors import InfraError, UsageError
-from repodrome.tasks.model import RewardSpec, Task
+from repodrome.tasks.model import Task
+
+if TYPE_CHECKING:
+    from repodrome.envs.rewards.report import RewardLike
+    from repodrome.envs.rewards.rules import RulesFile
+    from repodrome.envs.rewards.steps import StepScorer
 
 EXAMPLE_ACTION = '{"content": "", "tool_calls": [{"name": "list_dir", "arguments": {"path": "."}}]}'
 """A legal turn that changes nothing and doesn't finish."""
@@ -88,22 +94,33 @@ class Member:
         rewards: the reward terms; default: each task's own.
         prefetch: sandboxes of the same task to have ready after a reset.
         context_budget, tokenizer: as for :meth:`Episode.start`.
+        rules: a rules file that changes the terms.
+        step_rewards: pay at each step what is known there, and the rest at the end.
+
+    Attributes:
+        training_step: the trainer's step; episodes are scored with what it is at their end.
     """
 
     def __init__(
         self,
         chooser: TaskChooser,
         sandbox: Any,
-        rewards: Sequence[RewardSpec] | None,
+        rewards: Sequence[RewardLike] | None,
         prefetch: int = 0,
         context_budget: int | None = None,
         tokenizer: Tokenizer | str | None = None,
+        rules: RulesFile | Path | str | None = None,
+        step_rewards: bool = False,
     ) -> None:
         self._context_budget = context_budget
         self._tokenizer = tokenizer
         self._chooser = chooser
         self._sandbox = sandbox
         self._rewards = rewards
+        self._rules = rules
+        self._step_rewards = step_rewards
+        self._scorer: StepScorer | None = None
+        self.training_step: int | None = None
         self._prefetch = prefetch
         self._prefetching: asyncio.Task[None] | None = None
         self._closed = False
@@ -136,6 +153,8 @@ class Member:
                 rewards=self._rewards,
                 context_budget=self._context_budget,
                 tokenizer=self._tokenizer,
+                rules=self._rules,
+                training_step=self.training_step,
             )
         finally:
             await asyncio.shield(ending)
@@ -145,6 +164,7 @@ class Member:
             what = "closed" if self._closed else "reset"
             raise UsageError(f"the environment was {what} during its reset")
         self.episode = episode
+        self._scorer = episode.step_scorer() if self._step_rewards else None
         if self._prefetch and (self._prefetching is None or self._prefetching.done()):
             self._prefetching = asyncio.create_task(self._have_ready(episode))
         return episode.messages[-1]["content"], self._info(episode)
@@ -167,8 +187,10 @@ class Member:
         if episode is None:
             raise UsageError("reset the environment before stepping it")
         step = await episode.step(action)
+        paid, parts = self._pay(step)
         if episode.stop_reason is None:
-            return step.observation, 0.0, False, False, self._info(episode)
+            return step.observation, paid, False, False, {**self._info(episode), **parts}
+        episode.training_step = self.training_step
         report = await self._report(episode)
         info = {**self._info(episode), "segments": [_segment(one) for one in episode.segments]}
         if report is None:
@@ -177,6 +199,7 @@ class Member:
             # Gymnasium wants a number; "mask" says that it means nothing.
             info["infra_error"] = episode.infra_error
             return step.observation, 0.0, False, True, info
+        info |= parts
         info["reward_parts"] = {
             part.name: {
                 "value": part.value,
@@ -186,8 +209,18 @@ class Member:
             }
             for part in report.rewards
         }
+        info["rules"] = report.rules
         reward = 0.0 if report.total is None else float(report.total)
+        if self._scorer is not None:
+            reward -= self._scorer.paid - paid  # what earlier steps got
         return step.observation, reward, episode.terminated, episode.truncated, info
+
+    def _pay(self, step: Step) -> tuple[float, dict[str, Any]]:
+        """The reward of this step alone, and its parts for ``info``."""
+        if self._scorer is None:
+            return 0.0, {}
+        parts = self._scorer.add(step)
+        return sum(parts.values()), {"step_rewards": parts}
 
     async def _report(self, episode: Episode) -> RewardReport | None:
         """Its score; None when it was closed from elsewhere, so that nothing is left to grade."""

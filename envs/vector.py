@@ -12,7 +12,8 @@ import queue
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -32,7 +33,10 @@ from repodrome.envs.runtime import Runtime, runtime
 from repodrome.envs.sandbox.base import SandboxBackend
 from repodrome.envs.tokens import Tokenizer
 from repodrome.errors import InfraError, UsageError
-from repodrome.tasks.model import RewardSpec, Task
+from repodrome.tasks.model import Task
+
+if TYPE_CHECKING:
+    from repodrome.envs.rewards.report import RewardLike
 
 T = TypeVar("T")
 
@@ -57,8 +61,8 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
 
     Args:
         num_envs: how many members.
-        task, suite, sandbox, rewards, render_mode, prefetch, context_budget, tokenizer: as for
-            ``RepoEnv``.
+        task, suite, sandbox, rewards, render_mode, prefetch, context_budget, tokenizer, rules,
+            step_rewards: as for ``RepoEnv``.
         group_size: so many consecutive members always play the same task and seed.
         autoreset_mode: Gymnasium's: ``NextStep`` (default), ``SameStep`` or ``Disabled``.
 
@@ -72,11 +76,13 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         task: Task | str | None = None,
         suite: str | None = None,
         sandbox: SandboxBackend | str = "bubblewrap",
-        rewards: Sequence[RewardSpec] | None = None,
+        rewards: Sequence[RewardLike] | None = None,
         render_mode: str | None = None,
         prefetch: int = 0,
         context_budget: int | None = None,
         tokenizer: Tokenizer | str | None = None,
+        rules: str | Path | None = None,
+        step_rewards: bool = False,
         group_size: int = 1,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -98,7 +104,16 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         # Shared, so that members which play the same task share the Task object as well.
         chooser = TaskChooser(task, suite)
         self._members = [
-            Member(chooser, sandbox, rewards, prefetch, context_budget, tokenizer)
+            Member(
+                chooser,
+                sandbox,
+                rewards,
+                prefetch,
+                context_budget,
+                tokenizer,
+                rules=rules,
+                step_rewards=step_rewards,
+            )
             for _ in range(num_envs)
         ]
         self._seeds = [0] * num_envs
@@ -108,6 +123,16 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         self._sent = [False] * num_envs
         self._arrived: queue.SimpleQueue[tuple[int, Future[Transition]]] = queue.SimpleQueue()
         self._runtime: Runtime | None = None
+
+    @property
+    def training_step(self) -> int | None:
+        """The trainer's step, for weights with a schedule; set it whenever it changes."""
+        return self._members[0].training_step
+
+    @training_step.setter
+    def training_step(self, step: int | None) -> None:
+        for member in self._members:
+            member.training_step = step
 
     # -- Gymnasium's face -----------------------------------------------------------------------
 
@@ -122,7 +147,8 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         Args:
             seed: the first group's; the next ones get the following numbers. Or one a member.
             options: ``task``: for every member; ``tasks``: one a group; ``reset_mask``: an array
-                of booleans, the members to reset (the others' observation is ``""``).
+                of booleans, the members to reset (the others' observation is ``""``);
+                ``training_step``: sets :attr:`training_step`.
 
         Raises:
             UsageError: unknown task, suite, reward or backend, or options of a wrong length.
@@ -130,6 +156,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         self._check_none_sent()
         options = options or {}
         self._reseed(seed)
+        self.training_step = options.get("training_step", self.training_step)
         mask = options.get("reset_mask")
         chosen = range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
         tasks = options.get("tasks")

@@ -23,9 +23,11 @@ from repodrome.harness.trajectory import (
     Header,
     TrajectoryWriter,
     change_to_json,
+    pristine_to_json,
     task_hash,
+    task_to_json,
 )
-from repodrome.tasks.model import Task, ToolsSpec
+from repodrome.tasks.model import RewardSpec, Task, ToolsSpec
 from repodrome.version import __version__
 
 
@@ -89,6 +91,21 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Scoring:
+    """How episodes are scored, where the task is not to decide.
+
+    Attributes:
+        rewards: the terms in place of the task's own.
+        rules: a rules file.
+        training_step: for weights with a schedule.
+    """
+
+    rewards: tuple[RewardSpec, ...] | None = None
+    rules: Path | None = None
+    training_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One episode to play; ``agent`` makes a fresh agent for it."""
 
@@ -116,6 +133,7 @@ async def play(
     context_budget: int | None = None,
     tokenizer: str | None = None,
     on_event: EventHandler | None = None,
+    scoring: Scoring | None = None,
 ) -> Result:
     """Play one episode to its end and score it.
 
@@ -126,6 +144,7 @@ async def play(
         task_ref: what names the task for a replay; default: its id, or its folder.
         context_budget, tokenizer: in place of the task's own, as for ``Episode.start``.
         on_event: is told what happens, while it happens.
+        scoring: the rewards; default: the task's own.
 
     Raises:
         UsageError: the agent can't play this task, or the trajectory can't be written.
@@ -138,6 +157,7 @@ async def play(
     played = task_for(task, all_tools=agent.all_tools)
     header = Header(
         task_id=task.id,
+        task=task_to_json(played),
         task_ref=task_ref or _reference(task),
         task_hash=await to_thread.run_sync(task_hash, task),
         seed=seed,
@@ -160,7 +180,7 @@ async def play(
     )
     run = _Run(result=result, writer=writer, begun=begun)
     try:
-        await run.play(played, agent, header, on_event)
+        await run.play(played, agent, header, on_event, scoring)
     except get_cancelled_exc_class():
         # Written before the sandbox is closed: whoever cancels may not wait for that.
         run.write_end()
@@ -214,7 +234,12 @@ class _Run:
         self._episode: Any = None
 
     async def play(
-        self, task: Task, agent: Agent, header: Header, on_event: EventHandler | None
+        self,
+        task: Task,
+        agent: Agent,
+        header: Header,
+        on_event: EventHandler | None,
+        scoring: Scoring | None,
     ) -> None:
         """Start, play and score."""
         from repodrome.envs.environment import prepare
@@ -229,12 +254,16 @@ class _Run:
                 on_event(event)
 
         with self._timed("start"):
+            scoring = scoring or Scoring()
             episode = await Episode.start(
                 task,
                 seed=header.seed,
                 backend=header.sandbox,
                 context_budget=header.context_budget,
                 tokenizer=header.tokenizer,
+                rewards=scoring.rewards,
+                rules=scoring.rules,
+                training_step=scoring.training_step,
                 on_event=watch,
             )
             self._episode = episode
@@ -299,6 +328,7 @@ class _Run:
             for step in episode.steps[result.steps :]:  # one that was cut short
                 self._note(step)
         change = None if episode is None else episode.change
+        scored = None if episode is None else episode.scored
         self._writer.end(
             End(
                 stop_reason=result.stop_reason,
@@ -308,6 +338,9 @@ class _Run:
                 infra_error=result.infra_error,
                 report=result.report,
                 change=None if change is None else change_to_json(change),
+                pristine=None if scored is None else pristine_to_json(scored.pristine),
+                reference_lines=None if scored is None else scored.reference_lines,
+                evidence={} if scored is None else dict(scored.evidence),
                 timings=result.timings,
             )
         )
@@ -343,6 +376,7 @@ async def play_many(
     concurrency: int = 2,
     on_event: Callable[[int, Event], None] | None = None,
     on_result: Callable[[int, Result], None] | None = None,
+    scoring: Scoring | None = None,
 ) -> list[Result]:
     """Play several episodes, at most ``concurrency`` at once; results in the order of the jobs.
 
@@ -373,6 +407,7 @@ async def play_many(
                 context_budget=context_budget,
                 tokenizer=tokenizer,
                 on_event=tell,
+                scoring=scoring,
             )
         results[number] = result
         if on_result is not None:

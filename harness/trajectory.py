@@ -2,8 +2,9 @@
 
 Line 1 is the header (``type: "header"``), then one line a step (``type: "step"``), one before the
 first step of each context (``type: "segment"``), and at the end one line (``type: "end"``) with
-the stop reason, the reward report and the agent's change, so that rewards can be computed again
-later. A line is handed to the kernel in one write before the next
+the stop reason, the reward report, the agent's change, what the changed files were before and what
+linters and judges said, so that rewards can be computed again later, to the bit. A line is handed
+to the kernel in one write before the next
 step starts: a process that dies loses at most the step it was in. Only the last line can be torn,
 and the reader leaves it out and says so.
 """
@@ -14,6 +15,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +24,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from repodrome.envs.prompt import segments_of
-from repodrome.envs.rewards.base import RewardReport
+from repodrome.envs.rewards.base import RewardContext, RewardReport
 from repodrome.envs.sandbox.base import Change, ChangedFile
 from repodrome.envs.trajectory import (
     Frozen,
@@ -36,7 +38,8 @@ from repodrome.errors import UsageError
 from repodrome.tasks.model import Task
 
 SCHEMA_VERSION = 2
-"""2: lines of type ``segment``, steps with ``said``, ``segment`` and ``tokens``."""
+"""2: lines of type ``segment``, steps with ``said``, ``segment`` and ``tokens``; the task, and what
+else :meth:`Recorded.context` needs."""
 
 
 class Header(Frozen):
@@ -46,6 +49,7 @@ class Header(Frozen):
         schema_version: of the file's format.
         task_ref: what ``repodrome run`` was given: an id, or the absolute path of a folder.
         task_hash: of the task folder's contents (:func:`task_hash`).
+        task: the task as it was played (:func:`task_to_json`), None in files of version 1.
         agent: the agent's name, with its argument.
         all_tools: the agent had every standard tool, whatever the task takes away.
         renamed: what the agent knew by another name, as in :class:`~repodrome.envs.trajectory.
@@ -59,6 +63,7 @@ class Header(Frozen):
     task_id: str
     task_ref: str = ""
     task_hash: str = ""
+    task: dict[str, Any] | None = None
     seed: int = 0
     agent: str = ""
     sandbox: str = ""
@@ -76,6 +81,9 @@ class End(Frozen):
     Attributes:
         report: None when the episode was never scored (interrupted).
         change: the agent's change as :func:`change_to_json` writes it, None when not exported.
+        pristine: what the changed files held before, written likewise.
+        reference_lines: the size of the reference solution, where known.
+        evidence: what linters and judges said.
         timings: seconds, by phase.
     """
 
@@ -86,6 +94,9 @@ class End(Frozen):
     infra_error: str = ""
     report: RewardReport | None = None
     change: list[dict[str, Any]] | None = None
+    pristine: list[dict[str, Any]] | None = None
+    reference_lines: int | None = None
+    evidence: dict[str, Any] = Field(default_factory=dict)
     timings: dict[str, float] = Field(default_factory=dict)
 
 
@@ -132,6 +143,51 @@ class Recorded:
         if self.end is None or self.end.change is None:
             return None
         return change_from_json(self.end.change)
+
+    def context(self, task: Task | None = None) -> RewardContext | None:
+        """All that rewards look at; None where the episode was not graded.
+
+        Args:
+            task: for files that don't hold it (version 1).
+
+        Raises:
+            UsageError: the file doesn't hold the task, and none was given.
+        """
+        change = self.change
+        if self.end is None or self.end.report is None or change is None:
+            return None
+        if self.end.report.verdict is None or self.end.report.infra_failed:
+            return None
+        if self.header.task is not None:
+            task = Task.model_validate(self.header.task)
+        if task is None:
+            raise UsageError(
+                f"the trajectory of {self.header.task_id} doesn't hold its task; it was written by "
+                "an older version: play it again"
+            )
+        pristine = change_from_json(self.end.pristine or [])
+        return RewardContext(
+            task=task,
+            trajectory=self.trajectory,
+            change=change,
+            verdict=self.end.report.verdict,
+            pristine={file.path: file.data or b"" for file in pristine.files},
+            reference_lines=self.end.reference_lines,
+            evidence=self.end.evidence,
+        )
+
+
+def task_to_json(task: Task) -> dict[str, Any]:
+    """A task as JSON, without the long lists of tests: the verdict holds those."""
+    return task.model_dump(
+        mode="json", exclude={"verifier": {"fail_to_pass", "pass_to_pass"}}, exclude_defaults=True
+    )
+
+
+def pristine_to_json(pristine: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """Old contents, written as :func:`change_to_json` does."""
+    files = (ChangedFile(path, "modified", data) for path, data in sorted(pristine.items()))
+    return change_to_json(Change(tuple(files)))
 
 
 def change_to_json(change: Change) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ Harbor task loads as it is.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -174,13 +175,52 @@ class ToolsSpec(TaskModel):
     hints: bool = False
 
 
+class Schedule(TaskModel):
+    """A weight that depends on the training step.
+
+    Attributes:
+        points: ``[step, weight]`` pairs, by rising step; before the first and behind the last one
+            the weight stays as it is there.
+        between: ``"linear"``, or ``"hold"`` the earlier one until the next.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    points: tuple[tuple[float, float], ...] = Field(min_length=1)
+    between: Literal["linear", "hold"] = "linear"
+
+    @field_validator("points")
+    @classmethod
+    def _rises(cls, value: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        steps = [step for step, _ in value]
+        if any(later <= step for step, later in pairwise(steps)):
+            raise ValueError("the steps don't rise; sort the points, each step once")
+        return value
+
+    def at(self, step: float) -> float:
+        """The weight at a step."""
+        before = [point for point in self.points if point[0] <= step]
+        if not before:
+            return self.points[0][1]
+        if len(before) == len(self.points) or self.between == "hold":
+            return before[-1][1]
+        (start, low), (end, high) = before[-1], self.points[len(before)]
+        return low + (high - low) * (step - start) / (end - start)
+
+
 class RewardSpec(TaskModel):
     """One reward term: its name, weight and own parameters (every other key)."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
-    weight: float = 1.0
+    weight: float | Schedule = 1.0
+
+    def weight_at(self, training_step: int | None) -> float:
+        """The weight at a training step; without one, at step 0."""
+        if isinstance(self.weight, Schedule):
+            return self.weight.at(training_step or 0)
+        return self.weight
 
     @property
     def params(self) -> dict[str, Any]:

@@ -254,12 +254,16 @@ class _Validator:
             if verdict is not None and not verdict.resolved:
                 self.findings.append(refused(verdict, self._solution_failure))
                 return
-            full = sum(max(0.0, spec.weight) for spec in self.task.rewards)
-            if (result.reward or 0.0) < full * _FULL:
+            parts = () if result.report is None else result.report.rewards
+            # Style and effort are no question of right and wrong.
+            tests = [part for part in parts if not part.auxiliary]
+            full = sum(max(0.0, part.weight) for part in tests)
+            earned = sum(part.weight * part.value for part in tests)
+            if earned < full * _FULL:
                 self.findings.append(
                     error(
                         "oracle",
-                        f"the reference solution earns {result.reward} of {full}",
+                        f"the reference solution earns {earned:g} of {full:g}",
                         "see `repodrome run` with --agent oracle for the parts of its reward",
                     )
                 )

@@ -16,9 +16,10 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from repodrome.envs.grading.verdict import TestStatus, Verdict
-from repodrome.envs.rewards.base import Reward, RewardContext, RewardResult
+from repodrome.envs.rewards.base import Gathering, Reward, RewardContext, RewardResult, Stepwise
 from repodrome.envs.rewards.report import score
 from repodrome.envs.sandbox.base import Change, ChangedFile
 from repodrome.envs.trajectory import AssistantTurn, Step, ToolCall, ToolResult, Trajectory
@@ -63,6 +64,11 @@ TRAJECTORIES = (
         final_message=_NASTY,
     ),
 )
+BROKEN = (
+    _step(0, text=_NASTY, malformed="not JSON"),
+    _step(0, _ODD, text="Error: the arguments are no JSON", error="invalid_json"),
+    _step(0, _READ, text="Error: no such tool", error="unknown_tool"),
+)
 CHANGES = (
     Change(),
     Change(
@@ -74,6 +80,9 @@ CHANGES = (
         )
     ),
 )
+PRISTINE = {"a.py": b"def f():\n    return 1\n", "gone.py": b"x = 1\n"}
+ANSWERS = {"communication.judge": {"score": 7.0, "answer": _NASTY, "model": "m"}}
+_gathered: dict[tuple[str, Change], Any] = {}
 VERDICTS = (
     Verdict(kind="pytest", fail_to_pass={"a": _PASSED, "b": _PASSED}, pass_to_pass={"c": _PASSED}),
     Verdict(kind="pytest", fail_to_pass={"a": _PASSED, "b": _FAILED}, pass_to_pass={"c": _MISSING}),
@@ -83,10 +92,25 @@ VERDICTS = (
 )
 
 
-def contexts() -> Iterator[RewardContext]:
+def contexts(reward: Reward) -> Iterator[RewardContext]:
     """Episodes of every kind, odd and hostile ones among them."""
     for trajectory, change, verdict in product(TRAJECTORIES, CHANGES, VERDICTS):
-        yield RewardContext(task=_TASK, trajectory=trajectory, change=change, verdict=verdict)
+        bare = RewardContext(task=_TASK, trajectory=trajectory, change=change, verdict=verdict)
+        yield bare
+        known = bare.model_copy(update={"pristine": PRISTINE, "reference_lines": 3})
+        yield known.model_copy(update={"evidence": _evidence(reward, known)})
+
+
+def _evidence(reward: Reward, context: RewardContext) -> dict[str, Any]:
+    """What it would gather; of services that tests can't reach, an answer they might give."""
+    if not isinstance(reward, Gathering):
+        return {}
+    if reward.name not in ANSWERS:
+        key = (reward.evidence, context.change)
+        if key not in _gathered:
+            _gathered[key] = reward.gather(context)
+        return {reward.evidence: _gathered[key]}
+    return {reward.evidence: ANSWERS[reward.name]}
 
 
 def is_a_reward(reward: Reward, low: float, high: float) -> None:
@@ -106,7 +130,7 @@ def is_frozen(reward: Reward, low: float, high: float) -> None:
 
 
 def is_bounded_and_storable(reward: Reward, low: float, high: float) -> None:
-    for context in contexts():
+    for context in contexts(reward):
         result = reward(context)
         assert isinstance(result, RewardResult)
         assert low <= result.value <= high
@@ -117,28 +141,56 @@ def is_bounded_and_storable(reward: Reward, low: float, high: float) -> None:
 
 
 def is_pure(reward: Reward, low: float, high: float) -> None:
-    first = [reward(context) for context in contexts()]
-    again = [reward(context) for context in reversed(list(contexts()))]
+    first = [reward(context) for context in contexts(reward)]
+    again = [reward(context) for context in reversed(list(contexts(reward)))]
     assert first == again[::-1]
-    for context in contexts():
+    for context in contexts(reward):
         before = context.model_copy(deep=True)
         reward(context)
         assert context == before
 
 
 def can_be_computed_again_from_what_is_stored(reward: Reward, low: float, high: float) -> None:
-    for context in contexts():
+    for context in contexts(reward):
         stored = RewardContext(
             task=Task.model_validate_json(context.task.model_dump_json()),
             trajectory=Trajectory.model_validate_json(context.trajectory.model_dump_json()),
             change=context.change,
             verdict=Verdict.model_validate(json.loads(context.verdict.model_dump_json())),
+            pristine=context.pristine,
+            reference_lines=context.reference_lines,
+            evidence=json.loads(json.dumps(context.evidence)),
         )
         assert reward(stored) == reward(context)
 
 
+def tells_steps_as_it_tells_the_whole(reward: Reward, low: float, high: float) -> None:
+    if not isinstance(reward, Stepwise):
+        return
+    for context in contexts(reward):
+        watch = reward.watch(context.task, context.trajectory.renamed)
+        so_far = [watch(step) for step in context.trajectory.steps]
+        assert all(low <= value <= high for value in so_far)
+        bare = context.model_copy(update={"change": Change()})
+        assert not so_far or so_far[-1] >= reward(bare).value
+
+
+def never_pays_for_a_broken_step(reward: Reward, low: float, high: float) -> None:
+    """A malformed or refused call, made besides, is worth nothing or less."""
+    for context in contexts(reward):
+        if context.verdict is not VERDICTS[0]:
+            continue  # steps and verdicts have nothing to do with each other
+        steps = context.trajectory.steps
+        for broken in BROKEN:
+            more = context.trajectory.model_copy(
+                update={"steps": (*steps, broken.model_copy(update={"index": len(steps)}))}
+            )
+            longer = context.model_copy(update={"trajectory": more})
+            assert reward(longer).value <= reward(context).value
+
+
 def never_pays_for_tampering(reward: Reward, low: float, high: float) -> None:
-    for context in contexts():
+    for context in contexts(reward):
         if not context.verdict.tampering:
             continue
         total = score(context, [(reward, 1.0)]).total
@@ -151,6 +203,8 @@ CHECKS: tuple[Check, ...] = (
     is_frozen,
     is_bounded_and_storable,
     is_pure,
+    tells_steps_as_it_tells_the_whole,
+    never_pays_for_a_broken_step,
     can_be_computed_again_from_what_is_stored,
     never_pays_for_tampering,
 )

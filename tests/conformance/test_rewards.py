@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from repodrome.envs.rewards.registry import _BUILTIN, make_reward
@@ -11,6 +13,19 @@ from tests.conformance.reward_suite import CHECKS, Check
 CASES = (
     ({"name": "tests"}, 0.0, 1.0),
     ({"name": "tests", "mode": "fractional"}, 0.0, 1.0),
+    ({"name": "style.lint"}, 0.0, 1.0),
+    ({"name": "style.lint", "select": ["F", "B006"], "half": 1}, 0.0, 1.0),
+    ({"name": "style.format"}, 0.0, 1.0),
+    ({"name": "style.diff", "ignore": ["docs"]}, 0.0, 1.0),
+    ({"name": "style.complexity"}, 0.0, 1.0),
+    ({"name": "style.comments"}, 0.0, 1.0),
+    ({"name": "misuse"}, -1.0, 0.0),
+    ({"name": "misuse", "scope": ["src"], "weights": {"failed_call": 9}}, -1.0, 0.0),
+    ({"name": "effort"}, 0.0, 1.0),
+    ({"name": "effort", "q": 3, "k": 2, "weights": {"calls": 50}}, 0.0, 1.0),
+    ({"name": "communication"}, -1.0, 0.0),
+    ({"name": "communication.judge"}, 0.0, 1.0),
+    ({"name": "integrity"}, -1.0, 0.0),
 )
 
 
@@ -20,5 +35,5 @@ def test_every_builtin_reward_is_here() -> None:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(("spec", "low", "high"), CASES, ids=str)
-def test_conforms(spec: dict[str, str], low: float, high: float, check: Check) -> None:
+def test_conforms(spec: dict[str, Any], low: float, high: float, check: Check) -> None:
     check(make_reward(RewardSpec.model_validate(spec)), low, high)
