@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import anyio
 
+from repodrome.envs.sandbox.direct.capture import Capture, claimed, drain
 from repodrome.envs.sandbox.direct.client import Order
 from repodrome.envs.sandbox.direct.layout import CONTROL
 from repodrome.envs.sandbox.direct.live import Live
 from repodrome.envs.sandbox.direct.place import Place
 from repodrome.envs.sandbox.direct.processes import host_pid, kill_command, kill_pid
-from repodrome.envs.sandbox.direct.streams import Capture, Poller, claimed, close_all, drain
+from repodrome.envs.sandbox.direct.streams import Poller, close_all
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE
+from repodrome.envs.sandbox.direct.capture import Capture, claimed, drain
 from repodrome.envs.sandbox.direct.layout import CONTROL
 from repodrome.envs.sandbox.direct.live import BIG_COMMAND, Channel, Live, encode, write_all
 from repodrome.envs.sandbox.direct.processes import (
@@ -17,7 +18,7 @@ from repodrome.envs.sandbox.direct.processes import (
     kill_command,
     kill_pid,
 )
-from repodrome.envs.sandbox.direct.streams import Capture, Poller, claimed, drain
+from repodrome.envs.sandbox.direct.streams import Poller
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult
 
