@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from repodrome.tools.words import named
 from repodrome.tools.workspace import CommandResult, FileInfo, Workspace
 
 
@@ -37,7 +38,7 @@ class LimitedWorkspace:
             longest = self._command_timeout
             return longest, (
                 f"it was still running after {longest:g} s, the most that a command may take here; "
-                "use background=true"
+                f"use {named('terminal.background')}=true"
             )
         return timeout, ""
 

@@ -21,12 +21,13 @@ def standard_tools() -> dict[str, Tool]:
     from repodrome.tools.list_dir import ListDir
     from repodrome.tools.read_file import ReadFile
     from repodrome.tools.terminal import Terminal
+    from repodrome.tools.terminal_job import TerminalJob
     from repodrome.tools.todo_write import TodoWrite
     from repodrome.tools.write_file import WriteFile
 
     tools: tuple[Tool, ...] = (
         ReadFile(), ListDir(), Glob(), Grep(), EditFile(), WriteFile(), DeleteFile(), ApplyPatch(),
-        Terminal(), TodoWrite(), Finish(),
+        Terminal(), TerminalJob(), TodoWrite(), Finish(),
     )  # fmt: skip
     return {tool.name: tool for tool in tools}
 

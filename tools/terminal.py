@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from repodrome.errors import ToolError
+from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
+from repodrome.tools.jobs import Jobs, make_scratch, terminal_memory
 from repodrome.tools.text import cut_middle, terminal_text
-from repodrome.tools.workspace import CommandResult
+from repodrome.tools.words import named
+from repodrome.tools.workspace import SCRATCH, CommandResult
 
 
 class TerminalArguments(Arguments):
@@ -32,7 +33,7 @@ class TerminalArguments(Arguments):
     )
     background: bool = Field(
         default=False,
-        description="Start it and answer at once; its output goes to a log file.",
+        description="Start it and answer at once: it becomes a job whose output goes to a log.",
     )
 
 
@@ -44,19 +45,25 @@ class Terminal:
         max_output_bytes: most bytes of output shown; head and tail are kept.
         max_timeout: longest timeout in seconds; a longer one is shortened to it.
         max_sessions: most shells of one episode.
-        job_dir: directory in the sandbox for the logs of background commands.
+        kept_outputs: how many of the latest long outputs are kept in files; 0 keeps none.
+        kept_bytes: most bytes of each; of longer ones head and tail.
+        job_dir: directory in the sandbox for what there is of background jobs beside their logs.
     """
 
     name: str = "terminal"
     description: str = (
         "Run a command in a bash shell that stays open: working directory, variables and functions "
-        "last until the next call. Output and errors come together, long output without its "
-        "middle, and the exit code at the end. No keyboard input. Prefer the file tools for "
+        "last until the next call. Output and errors come together, and the exit code at the end; "
+        "of long output head and tail are shown, and all of it is put into a file. No keyboard "
+        f"input: start what wants that, or goes on running, with {named('terminal.background')}"
+        f"=true, and look after it with {named('terminal_job')}. Prefer the file tools for "
         "reading, searching and editing."
     )
     max_output_bytes: int = 30_000
     max_timeout: float = 600.0
     max_sessions: int = 8
+    kept_outputs: int = 16
+    kept_bytes: int = 4 << 20
     job_dir: str = "/tmp/jobs"
     arguments: ClassVar[type[Arguments]] = TerminalArguments
     read_only: ClassVar[bool] = False
@@ -75,25 +82,24 @@ class Terminal:
                 "$'\\0' or printf '\\0'",
                 code="invalid_arguments",
             )
-        memory = self._memory(context, arguments.session)
+        self._open_session(context, arguments.session)
         if arguments.background:
-            return await self._background(arguments, context, memory)
+            return await self._background(arguments, context)
         timeout = min(arguments.timeout, self.max_timeout)
-        # Four times what is shown: whatever the sandbox leaves out then lies in what we cut, too.
+        # Four times what is shown at least: what the sandbox leaves out then lies in what we cut.
         result = await context.workspace.shell(
             arguments.command,
             timeout=timeout,
             session=arguments.session,
-            max_output=4 * self.max_output_bytes,
+            max_output=max(4 * self.max_output_bytes, self.kept_bytes),
         )
-        return self._answer(result, timeout, arguments.session)
+        kept = ""
+        if len(result.stdout) + len(result.stderr) > self.max_output_bytes and self.kept_outputs:
+            kept = await self._keep(result, context)
+        return self._answer(result, timeout, arguments.session, kept)
 
-    def _memory(self, context: ToolContext, session: str) -> dict[str, Any]:
-        """What is remembered between calls: the sessions opened and the jobs started."""
-        memory: dict[str, Any] = context.state.extra.setdefault(
-            "terminal", {"sessions": [], "jobs": 0}
-        )
-        sessions: list[str] = memory["sessions"]
+    def _open_session(self, context: ToolContext, session: str) -> None:
+        sessions: list[str] = terminal_memory(context)["sessions"]
         if session not in sessions:
             if len(sessions) >= self.max_sessions:
                 raise ToolError(
@@ -102,18 +108,40 @@ class Terminal:
                     code="too_many_sessions",
                 )
             sessions.append(session)
-        return memory
 
-    def _answer(self, result: CommandResult, timeout: float, session: str) -> ToolOutput:
+    async def _keep(self, result: CommandResult, context: ToolContext) -> str:
+        """Put the whole output into a file, and say where it is.
+
+        Kept by us and not by a pipe inside: a command has to run as it would in a terminal.
+        """
+        memory, workspace = terminal_memory(context), context.workspace
+        number = memory["outputs"] + 1
+        path = f"{SCRATCH}/terminal/{number}.txt"
+        data = result.stdout + result.stderr
+        if result.dropped:
+            half = len(data) // 2  # the sandbox keeps as much of the head as of the tail
+            gap = f"\n[… {result.dropped:,} bytes were not kept …]\n".encode()
+            data = data[:half] + gap + data[half:]
+        try:
+            await make_scratch(workspace)
+            await workspace.write(path, data)
+            if number > self.kept_outputs:
+                await workspace.delete(f"{SCRATCH}/terminal/{number - self.kept_outputs}.txt")
+        except WorkspaceError as error:
+            if error.code != "not_found":  # an old one that the agent has deleted
+                return f"it can't be kept in {path} ({error.code})"
+        memory["outputs"] = number
+        return f"{'more' if result.dropped else 'all'} of it is in {path}"
+
+    def _answer(self, result: CommandResult, timeout: float, session: str, kept: str) -> ToolOutput:
         head, tail, dropped = cut_middle(
             result.stdout + result.stderr, self.max_output_bytes, dropped=result.dropped
         )
         text = terminal_text(head).rstrip("\n")
         if dropped:
-            text += (
-                f"\n[… {dropped:,} bytes left out; to see all, send the output to a file and read "
-                f"that …]\n{terminal_text(tail)}"
-            ).rstrip("\n")
+            where = kept or "to see all, send the output to a file and read that"
+            text += f"\n[… {dropped:,} bytes left out; {where} …]\n"
+            text += terminal_text(tail).rstrip("\n")
         notes = _notes(result, timeout, session)
         parts = [text or "[no output]", *(f"[{note}]" for note in notes)]
         return ToolOutput(
@@ -129,41 +157,26 @@ class Terminal:
             truncated=dropped > 0,
         )
 
-    async def _background(
-        self, arguments: TerminalArguments, context: ToolContext, memory: dict[str, Any]
-    ) -> ToolOutput:
-        memory["jobs"] += 1
-        job = memory["jobs"]
-        base = f"{self.job_dir}/{job}"
-        # A session of its own, so that one kill reaches all of it. It says its own process id, for
-        # $! need not be the leader's where the shell has job control; "read" waits for that, so
-        # that the files are there when we answer.
-        script = (
-            f"exec 3>&1 </dev/null >{base}.log 2>&1; echo $$ >&3; exec 3>&-; "
-            f'bash -c "$1"; echo $? >{base}.exit'
-        )
-        start = f"exec setsid bash -c {shlex.quote(script)} job {shlex.quote(arguments.command)}"
-        result = await context.workspace.shell(
-            f"mkdir -p {shlex.quote(self.job_dir)} && "
-            f"( read -r pid < <({start}) && echo $pid >{base}.pid )",
-            timeout=min(30.0, self.max_timeout),
-            session=arguments.session,
-            max_output=4096,
-        )
+    async def _background(self, arguments: TerminalArguments, context: ToolContext) -> ToolOutput:
+        jobs = Jobs(context, self.job_dir)
+        timeout = min(30.0, self.max_timeout)
+        try:
+            number, result = await jobs.start(arguments.command, arguments.session, timeout)
+        except WorkspaceError as error:
+            raise WorkspaceError(
+                f"the job's log can't be made: {error}", code=error.code
+            ) from error
         if result.exit_code != 0:
-            memory["jobs"] -= 1
-            answer = self._answer(result, 30.0, arguments.session)
+            answer = self._answer(result, timeout, arguments.session, "")
             return ToolOutput(
                 f"the background command could not be started\n{answer.text}",
                 data=answer.data,
                 is_error=True,
             )
         return ToolOutput(
-            f"[job {job} started]\n"
-            f"output:  tail -n 50 {base}.log\n"
-            f"ended?   cat {base}.exit   (its exit code; not there while it runs)\n"
-            f"stop:    kill -- -$(cat {base}.pid)",
-            data={"job": job, "log": f"{base}.log", "session": arguments.session},
+            f"[job {number} started; its output goes to {jobs.log(number)}; read, feed and stop it "
+            f"with {named('terminal_job')}]",
+            data={"job": number, "log": jobs.log(number), "session": arguments.session},
         )
 
 
@@ -174,7 +187,7 @@ def _notes(result: CommandResult, timeout: float, session: str) -> list[str]:
     elif result.timed_out:
         notes.append(
             f"killed: it was still running after {timeout:g} s, its timeout; give a longer timeout "
-            "or background=true"
+            f"or {named('terminal.background')}=true"
         )
     if result.oom_killed:
         notes.append("out of memory: the sandbox's memory limit killed a process")

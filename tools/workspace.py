@@ -14,6 +14,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 FileKind = Literal["file", "dir", "link", "other"]
 
+SCRATCH = ".repodrome"
+"""Directory of the workspace for what tools put aside for the agent to read (long output, logs of
+jobs); it is never part of the agent's change."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:

@@ -13,12 +13,15 @@ from pathlib import Path
 from repodrome.envs.sandbox.base import Change, ChangedFile
 from repodrome.tasks.globs import covers
 from repodrome.tasks.model import VerifierSpec
+from repodrome.tools.workspace import SCRATCH
 
 ALWAYS_PROTECTED = (
-    # Version control and caches: never part of a solution, whatever a task allows.
+    # Version control, caches and what tools put aside: never part of a solution, whatever a task
+    # allows.
     "**/.git",
     "**/.hg",
     "**/.svn",
+    f"/{SCRATCH}",
     "**/__pycache__",
     "**/*.pyc",
     "**/*.pyo",

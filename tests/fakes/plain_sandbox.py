@@ -18,7 +18,7 @@ from typing import Any
 
 from repodrome.envs.sandbox.base import ENV_PREFIX, Change, ChangedFile, SandboxSpec
 from repodrome.errors import SandboxError
-from repodrome.tools.workspace import CommandResult
+from repodrome.tools.workspace import SCRATCH, CommandResult
 from tests.fakes.local_workspace import LocalWorkspace
 
 
@@ -62,7 +62,7 @@ class PlainSandbox(LocalWorkspace):
         return {
             file.relative_to(root).as_posix(): file.read_bytes()
             for file in sorted(root.rglob("*"))
-            if file.is_file() and ".git" not in file.relative_to(root).parts
+            if file.is_file() and file.relative_to(root).parts[0] not in (".git", SCRATCH)
         }
 
     async def shell(

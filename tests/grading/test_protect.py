@@ -41,6 +41,7 @@ def kept(pristine: Path, path: str, *, kind: str = "added", spec: VerifierSpec =
         "src/conftest.py",
         "pytest.ini",
         "pyproject.toml",
+        ".repodrome/terminal/1.txt",
         "src/__pycache__/a.pyc",
         "src/a.pyc",
         "x.pth",

@@ -22,6 +22,7 @@ LEGAL: dict[str, dict[str, Any]] = {
     "delete_file": {"path": "a.txt"},
     "apply_patch": {"patch": "--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+1\n"},
     "terminal": {"command": "echo one"},
+    "terminal_job": {},
     "todo_write": {"todos": ["pending: look around"]},
     "finish": {"message": "done"},
 }

@@ -65,21 +65,50 @@ async def test_a_whole_episode_of_tools(sandbox: Sandbox) -> None:
 
 
 async def test_background_jobs_outlive_their_command_and_can_be_stopped(sandbox: Sandbox) -> None:
-    box, context = Toolbox.build(["terminal"]), ToolContext(sandbox, ToolState())
+    box, state = Toolbox.build(["terminal", "terminal_job"]), ToolState()
 
-    async def run(command: str, **more: Any) -> str:
-        outcome = await box.call("terminal", {"command": command, "timeout": 20, **more}, context)
-        assert outcome.error_code == "", outcome.text
+    async def call(name: str, code: str = "", **arguments: Any) -> str:
+        outcome = await box.call(name, arguments, ToolContext(sandbox, state))
+        assert outcome.error_code == code, outcome.text
         return outcome.text
 
-    await run("export WHO=me; cd src")
-    text = await run('echo "$WHO in $PWD"; exec sleep 60', background=True)
-    assert text.startswith("[job 1 started]")
-    waited = await run("until [ -s /tmp/jobs/1.log ]; do sleep 0.01; done; cat /tmp/jobs/1.log")
-    assert waited == "me in /workspace/src\n[exit code 0]"
-    stop = "p=$(cat /tmp/jobs/1.pid); kill -- -$(cat /tmp/jobs/1.pid); "
-    stop += "while kill -0 -- -$p 2>/dev/null; do sleep 0.01; done; echo stopped"
-    assert await run(stop) == "stopped\n[exit code 0]"
-    await run("exit 3", background=True)
-    waited = await run("until [ -s /tmp/jobs/2.exit ]; do sleep 0.01; done; cat /tmp/jobs/2.exit")
-    assert waited == "3\n[exit code 0]"
+    await call("terminal", command="export WHO=me; cd src")
+    command = 'echo "$WHO in $PWD"; read x; echo "got $x"; cat; sleep 60'
+    assert (await call("terminal", command=command, background=True)).startswith("[job 1 started")
+    text = await call("terminal_job", action="output", wait=20)
+    assert text == "me in /workspace/src\n[job 1: running]"
+    text = await call("terminal_job", action="input", input="hello\n", wait=20)
+    assert text == "got hello\n[job 1: running]"
+    await call("terminal_job", action="end_input")
+    await call("terminal_job", "input_ended", action="input", input="x")
+    assert await call("terminal_job", action="stop") == "[no new output]\n[job 1: stopped]"
+    await call("terminal_job", "not_running", action="stop")
+    await call("terminal", command="exit 3", background=True)
+    assert "[job 2: ended, exit code 3]" in await call("terminal_job", action="output", wait=20)
+    await call("terminal", command="sleep 60", background=True)
+    listed = await call("terminal_job")
+    assert "job 1: stopped; .repodrome/jobs/1.log" in listed and "job 3: running" in listed
+    assert listed.endswith("[3 jobs, 1 running]")
+
+    other = await sandbox.fork()
+    try:
+        outcome = await box.call("terminal_job", {}, ToolContext(other, state.copy()))
+        assert "job 3: lost" in outcome.text and "job 2: ended, exit code 3" in outcome.text
+    finally:
+        await other.close()
+
+
+async def test_what_tools_put_aside_is_no_change(sandbox: Sandbox) -> None:
+    box, context = Toolbox.build(), ToolContext(sandbox, ToolState())
+    await box.call("terminal", {"command": "echo hi", "background": True}, context)
+    outcome = await box.call("terminal", {"command": "seq 100000"}, context)
+    assert "all of it is in .repodrome/terminal/1.txt" in outcome.text
+    read = {"path": ".repodrome/terminal/1.txt", "offset": 50_000, "limit": 1}
+    assert "50000\t50000" in (await box.call("read_file", read, context)).text
+    listed = await box.call(
+        "terminal", {"command": "git init -q . && git add -A && git status --short"}, context
+    )
+    assert listed.text == "A  src/a.py\n[exit code 0]"
+    found = await box.call("grep", {"pattern": "99999"}, context)
+    assert found.text == "[no matches]"
+    assert (await sandbox.export()).paths == ()

@@ -50,6 +50,7 @@ async def test_long_output_keeps_head_and_tail(desk: Desk) -> None:
     assert len(outcome.text) < 31_000
     shown = sum(len(row) + 1 for row in outcome.text.split("\n") if row.isdigit())
     assert shown + outcome.data["dropped"] == 14_888_896
+    assert "more of it is in .repodrome/terminal/1.txt …]" in outcome.text
     one_line = await desk.call(
         "terminal", command="head -c 10000000 /dev/zero | tr '\\0' x; printf '\\303\\251'"
     )
@@ -79,28 +80,6 @@ async def test_sessions_are_few(desk: Desk) -> None:
     await desk.ok("terminal", command="true", session="b")
     await desk.fails("too_many_sessions", "terminal", command="true", session="c")
     await desk.ok("terminal", command="true", session="a")
-
-
-async def test_background_jobs_can_be_watched_and_stopped(desk: Desk) -> None:
-    jobs = desk.path.parent / "jobs"
-    desk.toolbox = Toolbox([Terminal(job_dir=str(jobs))])
-    outcome = await desk.call(
-        "terminal", command="echo 'it''s on'; mkfifo f; read < f; exit 7", background=True
-    )
-    assert outcome.data["job"] == 1
-    assert f"kill -- -$(cat {jobs}/1.pid)" in outcome.text
-    # Writing into the FIFO waits for the job's read, which comes after its echo.
-    wait = "until [ -p f ]; do sleep 0.01; done; echo go > f; "
-    wait += f"until [ -s {jobs}/1.exit ]; do sleep 0.01; done; cat {jobs}/1.log {jobs}/1.exit"
-    assert await desk.ok("terminal", command=wait, timeout=10) == "its on\n7\n[exit code 0]"
-    second = await desk.call("terminal", command="sleep 60 & sleep 60", background=True)
-    assert second.data["job"] == 2
-    stop = f"until [ -s {jobs}/2.pid ]; do sleep 0.01; done; p=$(cat {jobs}/2.pid); "
-    stop += f"kill -- -$(cat {jobs}/2.pid); while kill -0 -- -$p 2>/dev/null; do sleep 0.01; done"
-    assert "[exit code 0]" in await desk.ok("terminal", command=stop, timeout=10)
-    desk.toolbox = Toolbox([Terminal(job_dir="/proc/nope")])
-    text = await desk.fails("failed", "terminal", command="true", background=True)
-    assert "could not be started" in text
 
 
 async def test_finish(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from repodrome.envs.sandbox.base import Change, ChangedFile
 from repodrome.envs.sandbox.beneath import openat2
+from repodrome.tools.workspace import SCRATCH
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -26,7 +27,7 @@ MAX_FILES_AT_ONCE = 4
 """A change is at most so many files of the greatest size: sparse ones cost the agent nothing."""
 MAX_DEPTH = 128
 """Directories nested deeper are refused: each level costs a descriptor and stack."""
-SKIPPED = frozenset({".git"})
+SKIPPED = frozenset({".git", SCRATCH})
 """Top-level names that are never part of a change."""
 
 
