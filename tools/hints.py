@@ -38,10 +38,21 @@ async def hint_for(
     """
     hint = error.hint
     if not hint and error.code == "not_found" and isinstance(given, Mapping):
-        path = given.get(shown.parameters.get("path", ""))
-        if isinstance(path, str):
-            hint = await _near_paths(workspace, path)
+        named = [given.get(shown.parameters.get("path", ""))]
+        several = given.get(shown.parameters.get("paths", ""))
+        named += several if isinstance(several, list) else []
+        for path in named:
+            if not hint and isinstance(path, str) and await _is_missing(workspace, path):
+                hint = await _near_paths(workspace, path)
     return cap_text(hint or f"Usage: {shown.usage()}", MAX_BYTES)[0]
+
+
+async def _is_missing(workspace: Workspace, path: str) -> bool:
+    try:
+        await workspace.stat(path)
+    except ToolError as error:
+        return error.code == "not_found"
+    return False
 
 
 async def _near_paths(workspace: Workspace, path: str) -> str:

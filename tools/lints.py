@@ -23,7 +23,9 @@ GROUP = "repodrome.linter"
 _BUILTIN = {"ruff": "repodrome.tools.lints:RuffLinter"}
 
 MAX_FILE_BYTES = 1 << 20
-"""Larger files are not linted."""
+"""Larger files are best not linted."""
+_MAX_OUTPUT = 8 << 20
+"""Bytes of ruff's output that are read; a hostile file can have a finding in every other byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ async def lint(files: Iterable[SourceFile], linters: Sequence[Linter]) -> list[D
     return sorted(found, key=lambda one: (one.path, one.line, one.column, one.code))
 
 
+RUFF_RULES = ("E4", "E7", "E9", "F")
+"""What ruff itself selects: https://docs.astral.sh/ruff/settings/#lint_select."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuffLinter:
     """Python, by ruff (https://docs.astral.sh/ruff/), on copies in a directory of its own.
@@ -144,7 +150,7 @@ class RuffLinter:
         timeout: seconds for all files together.
     """
 
-    select: tuple[str, ...] = ("E4", "E7", "E9", "F")
+    select: tuple[str, ...] = RUFF_RULES
     ignore: tuple[str, ...] = ()
     line_length: int = 88
     suppressions: bool = True
@@ -177,28 +183,27 @@ class RuffLinter:
         with _copies(files) as folder:
             try:
                 with anyio.fail_after(self.timeout):
-                    done = await anyio.run_process(
-                        [_ruff(), *self._arguments(), "."],
-                        cwd=folder,
-                        env={"RAYON_NUM_THREADS": "2", "HOME": folder, "NO_COLOR": "1"},
-                        check=False,
+                    status, output, errors = await _output(
+                        [_ruff(), *self._arguments(), "."], folder, _MAX_OUTPUT
                     )
             except TimeoutError:
                 return None
             except OSError as error:
                 raise InfraError(f"ruff can't be run: {error}") from error
-        if done.returncode == 2 and b"invalid value" in done.stderr:
-            problem = done.stderr[:300].decode("utf-8", "replace").strip()
+        if status == 2 and (b"Unknown rule selector" in errors or b"invalid value" in errors):
+            problem = errors[:300].decode("utf-8", "replace").strip()
             raise UsageError(f"ruff refuses its settings: {problem}")
-        if done.returncode not in (0, 1):
+        whole = len(output) < _MAX_OUTPUT
+        if (whole and status != 0) or not (whole or len(files) == 1):
             return None
-        return [self._diagnostic(one, files) for one in json.loads(done.stdout or b"[]")]
+        lines = output.split(b"\n")[:-1]  # behind the last line end is nothing, or what was cut
+        return [self._diagnostic(json.loads(line), files) for line in lines if line]
 
     def _arguments(self) -> list[str]:
         arguments = [
             "check", "--isolated", "--no-cache", "--no-fix", "--exit-zero", "--quiet",
-            "--output-format=json", f"--select={','.join(self.select)}",
-            f"--line-length={self.line_length}",
+            "--no-respect-gitignore", "--output-format=json-lines",
+            f"--select={','.join(self.select)}", f"--line-length={self.line_length}",
         ]  # fmt: skip
         if self.ignore:
             arguments.append(f"--ignore={','.join(self.ignore)}")
@@ -218,6 +223,38 @@ class RuffLinter:
             message=found["message"],
             linter=self.name,
         )
+
+
+async def _output(argv: Sequence[str], folder: str, most: int) -> tuple[int | None, bytes, bytes]:
+    """Run a program in a folder: its status, at most so much of its output, and its complaints.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    import anyio
+
+    output, errors = bytearray(), bytearray()
+
+    async def drain(stream: Any) -> None:
+        async for chunk in stream:
+            errors.extend(chunk[: most - len(errors)])
+
+    environment = {"RAYON_NUM_THREADS": "2", "HOME": folder, "NO_COLOR": "1"}
+    async with await anyio.open_process(argv, cwd=folder, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(drain, process.stderr)
+                async for chunk in process.stdout:
+                    output += chunk
+                    if len(output) >= most:
+                        process.kill()
+                        break
+            status = await process.wait()
+        except BaseException:
+            process.kill()
+            raise
+    return status, bytes(output[:most]), bytes(errors)
 
 
 def _unlintable(file: SourceFile) -> list[Diagnostic]:
@@ -250,7 +287,7 @@ def _name(path: str) -> str:
 
 def _ruff() -> str:
     try:
-        from ruff.__main__ import find_ruff_bin
+        from ruff.__main__ import find_ruff_bin  # where it is in all versions
     except ImportError as error:
         raise InfraError(
             "ruff is not installed, which read_lints and style rewards need: pip install ruff"

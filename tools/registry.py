@@ -20,6 +20,7 @@ def standard_tools() -> dict[str, Tool]:
     from repodrome.tools.grep import Grep
     from repodrome.tools.list_dir import ListDir
     from repodrome.tools.read_file import ReadFile
+    from repodrome.tools.read_lints import ReadLints
     from repodrome.tools.terminal import Terminal
     from repodrome.tools.terminal_job import TerminalJob
     from repodrome.tools.todo_write import TodoWrite
@@ -27,7 +28,7 @@ def standard_tools() -> dict[str, Tool]:
 
     tools: tuple[Tool, ...] = (
         ReadFile(), ListDir(), Glob(), Grep(), EditFile(), WriteFile(), DeleteFile(), ApplyPatch(),
-        Terminal(), TerminalJob(), TodoWrite(), Finish(),
+        Terminal(), TerminalJob(), ReadLints(), TodoWrite(), Finish(),
     )  # fmt: skip
     return {tool.name: tool for tool in tools}
 

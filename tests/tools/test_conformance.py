@@ -23,6 +23,7 @@ LEGAL: dict[str, dict[str, Any]] = {
     "apply_patch": {"patch": "--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+1\n"},
     "terminal": {"command": "echo one"},
     "terminal_job": {},
+    "read_lints": {},
     "todo_write": {"todos": ["pending: look around"]},
     "finish": {"message": "done"},
 }
