@@ -39,7 +39,7 @@ _LOOKERS = frozenset(
     {"read_file", "list_dir", "glob", "grep", "semantic_search", "read_lints", "todo_write"}
 )
 """Tools that change no file."""
-_REPEATABLE = frozenset({"finish", "todo_write"})
+_REPEATABLE = frozenset({"finish", "terminal_job", "todo_write"})
 
 
 @dataclass(frozen=True, slots=True)
