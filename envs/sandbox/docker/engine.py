@@ -35,11 +35,14 @@ class Address:
     Attributes:
         url: as in DOCKER_HOST (``unix://…``, ``tcp://…``, ``ssh://…``); ``""``: the client's own
             rules (DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, the current context).
-        tls: directory with ``ca.pem``, ``cert.pem`` and ``key.pem``, or ``""``.
+        tls: directory with ``ca.pem``, ``cert.pem`` and ``key.pem``; ``""``: what
+            DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say, for ``tcp://``.
+        context: name of a Docker context, instead of the other two.
     """
 
     url: str = ""
     tls: str = ""
+    context: str = ""
 
 
 class Engine:
@@ -48,10 +51,14 @@ class Engine:
     Args:
         address: where it is.
         make: makes the low-level client (``docker.APIClient``) for an address.
+
+    Attributes:
+        on_unreachable: told why, whenever the daemon can't be reached.
     """
 
     def __init__(self, address: Address, make: Callable[[Address], Any]) -> None:
         self.address = address
+        self.on_unreachable: Callable[[str], None] | None = None
         self._make = make
         self._client: Any = None
         self._pid = 0
@@ -61,6 +68,8 @@ class Engine:
     @property
     def name(self) -> str:
         """For messages."""
+        if self.address.context:
+            return f"Docker context {self.address.context!r}"
         return self.address.url or "the default Docker daemon"
 
     def client(self) -> Any:
@@ -105,11 +114,14 @@ class Engine:
         except docker.errors.APIError as error:
             raise DockerError(f"{self.name} refused: {_explained(error)}") from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise SandboxUnavailableError(
-                f"{self.name} can't be reached ({_cause(error)}). Fix: {FIX}"
-            ) from error
+            raise self._unreachable(f"can't be reached ({_cause(error)}). Fix: {FIX}") from error
         except (OSError, EOFError) as error:  # a stream that broke off in the middle
-            raise SandboxUnavailableError(f"{self.name} went away: {error}") from error
+            raise self._unreachable(f"went away: {error}") from error
+
+    def _unreachable(self, why: str) -> SandboxUnavailableError:
+        if self.on_unreachable is not None:
+            self.on_unreachable(f"{self.name} {why}")
+        return SandboxUnavailableError(f"{self.name} {why}")
 
     def close(self) -> None:
         """Let go of the connections; the next request opens new ones."""
@@ -133,29 +145,60 @@ def connect(address: Address) -> Any:
 
     Raises:
         docker.errors.DockerException: nothing answers there.
+        SandboxUnavailableError: there is no such context.
     """
     import docker
-    from docker.context import ContextAPI
-    from docker.tls import TLSConfig
+
+    class Client(docker.APIClient):  # type: ignore[misc]
+        def merge_environment_settings(
+            self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
+        ) -> Any:
+            # Else REQUESTS_CA_BUNDLE, meant for the web, would replace the daemon's own ca.pem.
+            verify = self.verify if verify is None else verify
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
     options: dict[str, Any] = {"version": "auto", "timeout": TIMEOUT, "num_pools": CONCURRENT}
     options["max_pool_size"] = CONCURRENT
-    if address.url:
-        if address.tls:
-            place = address.tls
-            options["tls"] = TLSConfig(
-                client_cert=(f"{place}/cert.pem", f"{place}/key.pem"),
-                ca_cert=f"{place}/ca.pem",
-                verify=True,
-            )
-        return docker.APIClient(base_url=address.url, **options)
-    if os.environ.get("DOCKER_HOST"):
-        return docker.APIClient(**options, **docker.utils.kwargs_from_env())
-    context = ContextAPI.get_current_context()
-    host = getattr(context, "Host", None)
-    if host:
-        return docker.APIClient(base_url=host, tls=context.TLSConfig or False, **options)
-    return docker.APIClient(**options)
+    return Client(**options, **_where(address))
+
+
+def _where(address: Address) -> dict[str, Any]:
+    """``base_url`` and ``tls``: DOCKER_HOST goes before DOCKER_CONTEXT, and that before the current
+    context (https://docs.docker.com/engine/manage-resources/contexts/)."""
+    import docker
+    from docker.tls import TLSConfig
+
+    url = address.url
+    if not address.context and not url:
+        url = os.environ.get("DOCKER_HOST", "")
+    if not url:
+        return _of_context(address.context or os.environ.get("DOCKER_CONTEXT", ""))
+    if address.tls:
+        place = address.tls
+        tls = TLSConfig(
+            client_cert=(f"{place}/cert.pem", f"{place}/key.pem"),
+            ca_cert=f"{place}/ca.pem",
+            verify=True,
+        )
+        return {"base_url": url, "tls": tls}
+    if not url.startswith("tcp://"):
+        return {"base_url": url}
+    found: dict[str, Any] = docker.utils.kwargs_from_env({**os.environ, "DOCKER_HOST": url})
+    return found
+
+
+def _of_context(name: str) -> dict[str, Any]:
+    from docker.context import ContextAPI
+
+    context = ContextAPI.get_context(name or None)
+    if context is None:
+        raise SandboxUnavailableError(
+            f"there is no Docker context {name!r}; `docker context ls` shows those there are (they "
+            "are found beside a config.json only: `echo {} >~/.docker/config.json` where it lacks)"
+        )
+    if not context.Host:
+        return {}
+    return {"base_url": context.Host, "tls": context.TLSConfig or False}
 
 
 def same_kernel(info: dict[str, Any]) -> bool:
