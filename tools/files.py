@@ -8,7 +8,7 @@ import posixpath
 from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import ToolState
 from repodrome.tools.words import named
-from repodrome.tools.workspace import Workspace
+from repodrome.tools.workspace import FileKind, Workspace
 
 CHUNK = 1 << 20
 MAX_HASHED = 64 << 20
@@ -29,6 +29,28 @@ def relative(workspace: Workspace, path: str) -> str:
     if normal.startswith(root + "/"):
         return normal[len(root) + 1 :]
     return normal
+
+
+async def kind_of(workspace: Workspace, path: str) -> FileKind:
+    """What a path is, or what the link there leads to: a ``dir``, or something else.
+
+    For tools that hand the path to a program, which would follow links anywhere.
+
+    Raises:
+        WorkspaceError: it is not there, or leads out of the workspace.
+    """
+    kind = (await workspace.stat(path)).kind
+    if kind != "link":
+        return kind
+    try:
+        await workspace.read(path, limit=1)
+    except WorkspaceError as error:
+        if error.code == "is_directory":
+            return "dir"
+        if error.code == "not_regular":
+            return "other"
+        raise
+    return "file"
 
 
 def digest(data: bytes) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from repodrome.errors import ToolError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
-from repodrome.tools.files import relative
+from repodrome.tools.files import kind_of, relative
 from repodrome.tools.search import search
 from repodrome.tools.text import count, safe_text, show_path
 
@@ -197,8 +197,7 @@ class Glob:
             base, parsed = ".", GlobPattern.parse(inside, anchored=True)
         else:
             parsed = GlobPattern.parse(pattern)
-        info = await workspace.stat(base)
-        if info.kind not in ("dir", "link"):
+        if await kind_of(workspace, base) != "dir":
             raise ToolError(
                 f"{show_path(base)} is not a directory; give the directory to search in",
                 code="not_directory",

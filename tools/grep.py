@@ -11,7 +11,7 @@ from pydantic import Field
 
 from repodrome.errors import ToolError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
-from repodrome.tools.files import relative
+from repodrome.tools.files import kind_of, relative
 from repodrome.tools.search import MISSING, search
 from repodrome.tools.text import clip_line, count, safe_text, show_path
 from repodrome.tools.words import named
@@ -101,8 +101,7 @@ class Grep:
         """
         workspace = context.workspace
         path = relative(workspace, arguments.path)
-        info = await workspace.stat(path)
-        if info.kind == "other":
+        if await kind_of(workspace, path) == "other":
             raise ToolError(f"{show_path(path)} is not a regular file", code="not_regular")
         target = f"./{path}"
         result, cut = await search(

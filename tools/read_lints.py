@@ -10,7 +10,7 @@ from pydantic import Field
 
 from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
-from repodrome.tools.files import relative
+from repodrome.tools.files import kind_of, relative
 from repodrome.tools.lints import (
     MAX_FILE_BYTES,
     RUFF_RULES,
@@ -102,8 +102,7 @@ class ReadLints:
         workspace = context.workspace
         paths: dict[str, None] = {}
         for path in given:
-            info = await workspace.stat(path)
-            if info.kind == "dir":
+            if await kind_of(workspace, path) == "dir":
                 paths.update(dict.fromkeys(await _below(workspace, path, linters)))
             elif linter_for(path, linters) is None:
                 raise ToolError(
@@ -179,7 +178,7 @@ async def _below(workspace: Workspace, path: str, linters: Sequence[Linter]) -> 
     start = "." if path == "." else f"./{path}"
     result, _ = await search(
         workspace,
-        ["find", start, "(", "-name", ".git", "-o", "-path", f"./{SCRATCH}", ")", "-prune",
+        ["find", "-H", start, "(", "-name", ".git", "-o", "-path", f"./{SCRATCH}", ")", "-prune",
          "-o", "-type", "f", "-print0"],
         timeout=20.0,
         max_bytes=16 << 20,

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from repodrome.envs.sandbox.base import Sandbox, SandboxLimits, SandboxSpec
-from repodrome.envs.sandbox.registry import get_backend
+from repodrome.envs.sandbox.base import Sandbox
 from repodrome.tools.base import ToolContext, ToolState
 from repodrome.tools.toolbox import Toolbox
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def sandbox(tmp_path: Path, sandbox_backend: str) -> AsyncIterator[Sandbox]:
-    backend = get_backend(sandbox_backend)
-    layer = tmp_path / "layer"
-    for name in ("workspace/src", "env", "home"):
-        (layer / name).mkdir(parents=True)
-    (layer / "workspace/src/a.py").write_text("def f():\n    return 1\n")
-    tmp_path.chmod(0o755)
-    owner = getattr(backend, "owner", (os.getuid(), os.getgid()))
-    for path in (layer, *layer.rglob("*")):
-        os.chown(path, *owner, follow_symlinks=False)
-    limits = SandboxLimits(memory_mb=256, pids=64, disk_mb=48, inodes=2000)
-    async with await backend.start(SandboxSpec(layers=(layer,), limits=limits)) as started:
-        yield started
-    await backend.close()
 
 
 async def test_a_whole_episode_of_tools(sandbox: Sandbox) -> None:
