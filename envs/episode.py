@@ -46,6 +46,7 @@ from repodrome.envs.trajectory import (
     Trajectory,
     storable,
 )
+from repodrome.envs.user import Moment, SimulatedUser, user_of, user_words
 from repodrome.errors import InfraError, UsageError
 from repodrome.tasks.model import Task, ToolsSpec
 from repodrome.tools.base import ToolContext, ToolState
@@ -130,6 +131,7 @@ class Episode:
         plan: RewardPlan,
         on_event: EventHandler | None,
         budget: ContextBudget,
+        user: SimulatedUser | None,
         initial: Sequence[Mapping[str, Any]],
     ) -> None:
         self.task = task
@@ -145,6 +147,7 @@ class Episode:
         self._plan = plan
         self._on_event = on_event
         self._budget = budget
+        self._user = user
         self._schemas: list[dict[str, Any]] | None = None
         self._report: RewardReport | None = None
         self._score_lock = asyncio.Lock()
@@ -174,6 +177,7 @@ class Episode:
         rewards: Sequence[RewardLike] | None = None,
         rules: RulesFile | Path | str | None = None,
         training_step: int | None = None,
+        user: SimulatedUser | None = None,
         on_event: EventHandler | None = None,
     ) -> Episode:
         """Prepare the task's environment (cached) and start a sandbox with it.
@@ -187,6 +191,7 @@ class Episode:
             rewards: the reward terms, as specs, names, tables or objects; default: the task's own.
             rules: a rules file, which changes them; read again when the episode is scored.
             training_step: the trainer's step, for weights with a schedule.
+            user: who is asked after each turn; default: the task's own simulated user, if any.
             on_event: told what happens as it happens, on the event loop; keep it quick.
 
         Raises:
@@ -206,6 +211,8 @@ class Episode:
             backend = get_backend(backend)
         toolbox = toolbox_for(task, seed)
         initial = initial_messages(task, toolbox.name_of("finish"))
+        if user is None:
+            user = user_of(task)
         budget = budget_for(task.context, toolbox, initial, context_budget, tokenizer)
         plan = RewardPlan(task, rewards, rules_file(rules))
         plan.terms()  # a wrong name is said now, not after an hour of play
@@ -219,7 +226,7 @@ class Episode:
         ready = time.monotonic()
         sandbox = await backend.start(prepared.spec)
         episode = cls(
-            task, seed, backend, prepared, sandbox, toolbox, plan, on_event, budget, initial
+            task, seed, backend, prepared, sandbox, toolbox, plan, on_event, budget, user, initial
         )
         episode.training_step = training_step
         now = time.monotonic()
@@ -392,7 +399,7 @@ class Episode:
 
     def _note_end(self, turn: AssistantTurn) -> None:
         """Decide whether the episode is over; the first reason that holds is the one."""
-        state, record, limits = self._runner.context.state, self._record, self.task.limits
+        record, limits = self._record, self.task.limits
         if record.stop_reason is not None:
             return
         if self._gate.is_shut:
@@ -400,27 +407,48 @@ class Episode:
         elif self._runner.infra is not None:
             record.stop_reason = "infra"
             record.infra_error = str(self._runner.infra)
-        elif state.finished is not None:
-            record.final_message = storable(state.finished)
-            record.stop_reason = "finished"
-        elif not turn.tool_calls and not turn.malformed and not record.asked:
-            record.final_message = turn.content
-            record.stop_reason = "finished"
+        elif self._handed_over(turn) and (self._user is None or self._is_last_turn()):
+            self._finish(turn)
         elif record.spent >= limits.timeout_sec:
             record.stop_reason = "wall_time"
         elif record.calls >= limits.max_tool_calls:
             record.stop_reason = "max_tool_calls"
 
+    def _handed_over(self, turn: AssistantTurn) -> bool:
+        """The agent finished, or answered with plain text where no summary was asked for."""
+        plain = not turn.tool_calls and not turn.malformed and not self._record.asked
+        return plain or self._runner.context.state.finished is not None
+
+    def _is_last_turn(self) -> bool:
+        """No limit leaves room for a further turn behind the one that is played."""
+        limits, record = self.task.limits, self._record
+        return (
+            len(record.steps) + 1 >= limits.max_turns
+            or record.calls >= limits.max_tool_calls
+            or record.spent >= limits.timeout_sec
+        )
+
+    def _finish(self, turn: AssistantTurn) -> None:
+        state = self._runner.context.state
+        said = turn.content if state.finished is None else storable(state.finished)
+        self._record.final_message = said
+        self._record.stop_reason = "finished"
+
     async def _follow_up(self) -> Opening | None:
         """Tell the agent what it has to know beside its results; gives the context that began."""
         record = self._record
+        hears = self._user is not None and not record.asked
         full = bool(record.asked) or self._budget.reached(record.tokens)
-        if record.stop_reason is not None or not full:
+        if record.stop_reason is not None or not (hears or full):
             return None
         opened = None
         try:
             async with self._gate.hold("step", quiet=True):
-                opened = await self._next_context()
+                if hears:
+                    await self._hear_user()
+                full = bool(record.asked) or self._budget.reached(record.tokens)
+                if full and record.stop_reason is None:
+                    opened = await self._next_context()
         except asyncio.CancelledError:
             record.stop_reason = "closed"
             raise
@@ -429,6 +457,23 @@ class Episode:
         if self._gate.is_shut and record.stop_reason is None:
             record.stop_reason = "closed"
         return opened
+
+    async def _hear_user(self) -> None:
+        """Let the user speak; an agent that handed over and gets no answer has finished."""
+        assert self._user is not None
+        record, state = self._record, self._runner.context.state
+        turn = record.steps[-1].turn
+        handed_over = self._handed_over(turn)
+
+        async def changed() -> Sequence[str]:
+            return await changed_paths(self.sandbox, state) or ()
+
+        said = await self._user.reply(Moment(tuple(record.steps), handed_over, changed))
+        if said is not None:
+            state.finished = None
+            record.say(said)
+        elif handed_over:
+            self._finish(turn)
 
     async def _next_context(self) -> Opening | None:
         """Ask for a summary; begin the next context once it is there, or in vain."""
@@ -448,7 +493,8 @@ class Episode:
             earlier=len(record.openings) - 1,
             turns_left=self.task.limits.max_turns - len(record.steps),
         )
-        messages = self._budget.opening(record.openings[0].messages, summary, state, ())
+        user = [said.text for step in record.steps for said in user_words(step)]
+        messages = self._budget.opening(record.openings[0].messages, summary, state, user)
         return record.open(messages, "budget" if summarised else "no_summary", summary)
 
     def _remaining(self) -> float:
@@ -587,6 +633,7 @@ class Episode:
             self._plan,
             on_event,
             self._budget,
+            self._user,
             self._record.openings[0].messages,
         )
         other.training_step = self.training_step

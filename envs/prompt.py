@@ -17,15 +17,22 @@ from repodrome.tasks.model import Task
 MAX_OBSERVATION_CHARS = 16 << 20
 """Longest observation, in characters; tools cap their own far below."""
 
-SYSTEM = f"""\
+_PLACE = f"""\
 You are a software engineer working in a repository that is checked out at {WORKSPACE}, inside an \
 isolated Linux sandbox without network access.
 
 Use the tools to look around, change files and run commands; paths are relative to {WORKSPACE} or \
-absolute. Your work is judged by running hidden tests on the final state of the repository, so \
-change the code itself and check what you changed by running it. Nobody answers questions: where \
-something is unclear, take the reading that fits the code best. When you are done, {{end}} with a \
-short summary of what you changed."""
+absolute."""
+_JUDGED = """\
+Your work is judged by running hidden tests on the final state of the repository, so change the \
+code itself and check what you changed by running it."""
+_JUDGED_OTHERWISE = "Your work is judged by whether what was asked for is done, and no more."
+_ALONE = """\
+Nobody answers questions: where something is unclear, take the reading that fits the code best."""
+_WITH_USER = """\
+The person who asked is there: to ask or tell them something, answer with plain text without \
+calling a tool. They may also speak up while you work; what they said last is what they want."""
+_END = "When you are done, {end} with a short summary of what you changed."
 
 
 def initial_messages(task: Task, finish: str | None = "finish") -> list[dict[str, Any]]:
@@ -35,9 +42,11 @@ def initial_messages(task: Task, finish: str | None = "finish") -> list[dict[str
         task: what it is about.
         finish: what the agent calls the tool that finishes; None where it has none.
     """
+    judged = _JUDGED_OTHERWISE if task.verifier.kind == "none" else _JUDGED
+    asking = _WITH_USER if task.user.present else _ALONE
     end = f"call `{finish}`" if finish else "answer without calling a tool,"
     return [
-        {"role": "system", "content": SYSTEM.replace("{end}", end)},
+        {"role": "system", "content": " ".join((_PLACE, judged, asking, _END.format(end=end)))},
         {"role": "user", "content": task.instruction.strip()},
     ]
 

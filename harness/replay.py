@@ -19,6 +19,7 @@ from typing import Any
 
 from repodrome.envs.events import EventHandler
 from repodrome.envs.trajectory import Step, ToolResult
+from repodrome.envs.user import RecordedUser
 from repodrome.errors import InfraError
 from repodrome.harness.rollout import task_for
 from repodrome.harness.trajectory import Recorded, read_trajectory, task_hash
@@ -151,6 +152,8 @@ async def replay(
         backend=backend or header.sandbox,
         context_budget=header.context_budget,
         tokenizer=header.tokenizer,
+        # A model would say something else this time; rules are played anew, and compared.
+        user=RecordedUser(recorded.steps) if found.user.model else None,
         on_event=on_event,
     ) as episode:
         for expected in recorded.steps:

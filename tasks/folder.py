@@ -3,7 +3,7 @@
 ::
 
     task.toml         [task] [metadata] [agent] [limits] [context] [source] [environment]
-                      [verifier] [tools] [[rewards]]; every key is optional, unknown
+                      [verifier] [tools] [user] [[rewards]]; every key is optional, unknown
                       ones are listed, never refused
     instruction.md    what the agent is told
     expected.json     FAIL_TO_PASS and PASS_TO_PASS: exact test ids
@@ -14,6 +14,7 @@
         solve.sh          a script, run in the sandbox's workspace (Harbor)
         solution.patch    a unified diff, paths relative to the workspace
         workspace/        files laid over the workspace
+        answer.md         nothing is changed; this is said. Beside the others: said at the end
                       without it the oracle undoes ``source.edits``
 
 Every fault is a :class:`~repodrome.errors.TaskFormatError` that names file, key and fix.
@@ -41,10 +42,12 @@ from repodrome.tasks.model import (
     SourceEdit,
     Task,
     ToolsSpec,
+    UserRule,
+    UserSpec,
     VerifierSpec,
 )
 
-SolutionKind = Literal["script", "patch", "files", "edits"]
+SolutionKind = Literal["script", "patch", "files", "edits", "answer"]
 
 # Tables that are a model each, under the same name in Task.
 _TABLES: dict[str, type[BaseModel]] = {
@@ -54,8 +57,11 @@ _TABLES: dict[str, type[BaseModel]] = {
     "metadata": Metadata,
     "source": Source,
     "tools": ToolsSpec,
+    "user": UserSpec,
     "verifier": VerifierSpec,
 }
+# Tables that hold a list of tables.
+_ENTRIES: dict[type[BaseModel], type[BaseModel]] = {Source: SourceEdit, UserSpec: UserRule}
 # Harbor's keys whose meaning we take over, or that carry none for us.
 _UNDERSTOOD = {
     "": {"schema_version", "version", "task", "agent", "rewards", *_TABLES},
@@ -87,7 +93,7 @@ def solution_kind(task: Task) -> SolutionKind | None:
 
     ``"script"``: ``solution/solve.sh``; ``"patch"``: ``solution/solution.patch``; ``"files"``:
     ``solution/workspace/``; ``"edits"``: the materialised ``reference`` files, laid over the
-    workspace, undo ``source.edits``.
+    workspace, undo ``source.edits``; ``"answer"``: ``solution/answer.md`` is said.
     """
     solution = task.folder / "solution"
     if (solution / "solve.sh").is_file():
@@ -96,7 +102,9 @@ def solution_kind(task: Task) -> SolutionKind | None:
         return "patch"
     if (solution / "workspace").is_dir():
         return "files"
-    return "edits" if task.source.edits else None
+    if task.source.edits:
+        return "edits"
+    return "answer" if (solution / "answer.md").is_file() else None
 
 
 class _Reader:
@@ -227,6 +235,10 @@ class _Reader:
             raise self._fault(
                 "verifier.command", "is missing", 'give the command, e.g. ["make", "check"]'
             )
+        if verifier.kind == "none" and "rewards" not in self.data:
+            raise self._fault(
+                "verifier.kind", "'none' runs nothing", "add the [[rewards]] that judge instead"
+            )
         if verifier.kind == "script" and not (self.folder / "tests" / "test.sh").is_file():
             raise self._fault("verifier.kind", "'script' runs tests/test.sh, which isn't there",
                               "write tests/test.sh, or choose another kind")  # fmt: skip
@@ -293,9 +305,9 @@ class _Reader:
             dotted = f"{table}.{key}" if table else key
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
             self.ignored.append(f"{dotted} (did you mean {near[0]!r}?)" if near else dotted)
-        if table == "source":
-            for index, edit in enumerate(data.get("edits", ())):
-                self._note_unknown(f"source.edits.{index}", edit, set(SourceEdit.model_fields))
+        for name, key, model in (("source", "edits", SourceEdit), ("user", "rules", UserRule)):
+            for index, entry in enumerate(data.get(key, ()) if table == name else ()):
+                self._note_unknown(f"{name}.{key}.{index}", entry, set(model.model_fields))
 
     def _fault(self, key: str, problem: str, fix: str) -> TaskFormatError:
         return TaskFormatError(self.file, key, problem, fix)
@@ -307,6 +319,9 @@ def _known(name: str, model: type[BaseModel]) -> set[str]:
 
 def _advice(model: type[BaseModel], loc: tuple[int | str, ...], error: str) -> str:
     """What to write instead, from the field's own declaration."""
+    entry = _ENTRIES.get(model)
+    if entry is not None and len(loc) > 2:  # of a list of tables
+        return _advice(entry, loc[2:], error)
     field = model.model_fields.get(str(loc[0])) if loc else None
     if field is None:
         return "see the keys of this table in the documentation"
@@ -314,13 +329,12 @@ def _advice(model: type[BaseModel], loc: tuple[int | str, ...], error: str) -> s
         return f"add {loc[-1]}"
     if error == "literal_error":
         options = get_args(field.annotation)
-        if model is Source:
-            options = get_args(SourceEdit.model_fields["op"].annotation)
         return "write one of " + ", ".join(repr(option) for option in options)
     if isinstance(field.default, bool):
         return "write true or false"
     if isinstance(field.default, tuple) or error == "tuple_type":
-        return 'write a list, e.g. ["..."]' if str(loc[0]) != "edits" else "write [[source.edits]]"
+        lists = {"edits": "write [[source.edits]]", "rules": "write [[user.rules]]"}
+        return lists.get(str(loc[0]), 'write a list, e.g. ["..."]')
     if isinstance(field.default, (int, float)):
         return f"write a number within its bounds, e.g. {field.default}"
     if isinstance(field.default, dict):

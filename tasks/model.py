@@ -113,7 +113,8 @@ class VerifierSpec(TaskModel):
         kind: ``pytest`` (exact test ids), ``mutants`` (the agent's tests must pass on the pristine
             code and fail on each planted mutant in ``tests/mutants/<name>/``, whose files replace
             workspace files), ``command`` (a command and a parser), ``script`` (Harbor's
-            ``tests/test.sh`` writing ``/logs/verifier/reward.json`` or ``.txt``).
+            ``tests/test.sh`` writing ``/logs/verifier/reward.json`` or ``.txt``), ``none`` (nothing
+            is run: the rewards judge what the agent said and did).
         inject_at: where the files of ``tests/`` go in the workspace.
         run: for pytest: test files or directories to run (default: those of the expected ids).
         run_in: for pytest: workspace directory the tests are run in (``"."`` is the workspace
@@ -131,7 +132,7 @@ class VerifierSpec(TaskModel):
         timeout_sec: of the tests' own run; past it the agent has failed.
     """
 
-    kind: Literal["pytest", "mutants", "command", "script"] = "pytest"
+    kind: Literal["pytest", "mutants", "command", "script", "none"] = "pytest"
     inject_at: str = "tests"
     run: tuple[str, ...] = ()
     run_in: str = ""
@@ -261,6 +262,77 @@ class ContextSpec(TaskModel):
     tokenizer: str = "bytes"
 
 
+class UserRule(TaskModel):
+    """One thing that the simulated user says, and when.
+
+    An agent *hands over* when it answers with plain text or finishes. Every rule speaks once,
+    ``times`` at most; in a turn the first one speaks that can.
+
+    Attributes:
+        when: ``question``: the agent hands over and has changed no file; ``done``: it hands over;
+            ``turns``: ``after`` turns are played, or the agent hands over before; ``changed``: a
+            file that ``path`` covers differs from the pristine one; ``says``: the agent's message
+            has what ``pattern`` finds.
+        say: what the user says.
+        kind: ``answer``, ``interrupt`` or ``change`` (of the request), as the record names it;
+            default: ``answer`` for ``question`` and ``done``, else ``interrupt``.
+        after: for ``turns``.
+        path: for ``changed``: a glob.
+        pattern: a regular expression, searched for in the agent's message without regard to case;
+            for the other rules a further condition.
+        times: how often it speaks at most.
+    """
+
+    when: Literal["question", "done", "turns", "changed", "says"]
+    say: str
+    kind: Literal["", "answer", "interrupt", "change"] = ""
+    after: int = Field(default=0, ge=0)
+    path: str = ""
+    pattern: str = ""
+    times: int = Field(default=1, ge=1)
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> UserRule:
+        needed = {"turns": "after", "changed": "path", "says": "pattern"}.get(self.when)
+        if needed and not getattr(self, needed):
+            raise ValueError(f"a rule for {self.when!r} needs {needed!r}")
+        if not self.say.strip():
+            raise ValueError("'say' is empty")
+        return self
+
+
+class UserSpec(TaskModel):
+    """A simulated user, who answers, interrupts or changes the request; without rules and model
+    there is none, and an agent that hands over has finished.
+
+    Attributes:
+        rules: what the user says, in the order in which they are tried.
+        model: a language model that answers where no rule does, at the OpenAI-compatible endpoint
+            of ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
+        brief: for the model: who the user is, what they want and know.
+        max_replies: how often the model answers.
+    """
+
+    rules: tuple[UserRule, ...] = ()
+    model: str = ""
+    brief: str = ""
+    max_replies: int = Field(default=3, ge=1)
+
+    @property
+    def present(self) -> bool:
+        """There is a user."""
+        return bool(self.rules or self.model)
+
+
 Difficulty = Literal["easy", "medium", "hard"]
 
 
@@ -294,6 +366,7 @@ class Task(TaskModel):
     rewards: tuple[RewardSpec, ...] = (RewardSpec(name="tests"),)
     limits: Limits = Limits()
     context: ContextSpec = ContextSpec()
+    user: UserSpec = UserSpec()
     metadata: Metadata = Metadata()
     ignored_keys: tuple[str, ...] = ()
 

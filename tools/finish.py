@@ -33,4 +33,4 @@ class Finish:
     async def run(self, arguments: FinishArguments, context: ToolContext) -> ToolOutput:
         """Keep the final message in the episode's state."""
         context.state.finished = arguments.message
-        return ToolOutput("[finished]")
+        return ToolOutput("[finished]", data={"message": arguments.message})

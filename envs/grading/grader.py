@@ -103,6 +103,8 @@ async def grade(
         seed,
         python,
     )
+    if verifier.kind == "none":
+        return Verdict(kind="none", score=1.0)
     if verifier.kind == "pytest":
         verdict = await _grade_pytest(bench)
     elif verifier.kind == "mutants":

@@ -25,6 +25,7 @@ from repodrome.tasks.model import RewardSpec
 GROUP = "repodrome.reward"
 _HERE = "repodrome.envs.rewards"
 _BUILTIN = {
+    "answer": f"{_HERE}.answer:AnswerReward",
     "tests": f"{_HERE}.tests:TestsReward",
     "style.lint": f"{_HERE}.style.lint:LintReward",
     "style.format": f"{_HERE}.style.format:FormatReward",

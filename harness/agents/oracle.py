@@ -46,7 +46,8 @@ class SolutionFile:
 
 class OracleAgent:
     """Applies, in this order of preference: ``solution/solve.sh``, ``solution/solution.patch``,
-    the files of ``solution/workspace/``, or what the source's edits took away; then finishes.
+    the files of ``solution/workspace/``, or what the source's edits took away; then finishes, with
+    ``solution/answer.md`` where that is there.
 
     Attributes:
         failure: how applying it failed; ``""`` while it has not.
@@ -81,7 +82,15 @@ class OracleAgent:
         self.failure = _failures(context)
         if self.failure:  # going on would only hide where it went wrong
             return AssistantTurn(content=f"The reference solution failed: {self.failure}")
-        return next(self._turns, AssistantTurn(content="Applied the reference solution."))
+        return next(self._turns, AssistantTurn(content=_answer(context.task)))
+
+
+def _answer(task: Task) -> str:
+    """What is said at the end."""
+    file = task.folder / "solution" / "answer.md"
+    if file.is_file():
+        return file.read_text(encoding="utf-8").strip()
+    return "Applied the reference solution."
 
 
 def _failures(context: AgentContext) -> str:
@@ -118,13 +127,16 @@ def solution_calls(task: Task, materialised: Materialised) -> list[_Call]:
     if kind == "patch":
         patch = (folder / "solution.patch").read_text(encoding="utf-8")
         return [("apply_patch", {"patch": patch})]
+    if kind == "answer":
+        return []
     # Edits never add files, so laying the originals back undoes all of them.
     answer = folder / "workspace" if kind == "files" else materialised.reference
     calls = file_calls(_files(answer, materialised.workspace), task)
     if not calls:
         raise UsageError(
             f"task {task.id} has no solution; derive its workspace with [[source.edits]], or add "
-            f"solution/solve.sh, solution/solution.patch or solution/workspace/ to {task.folder}"
+            "solution/solve.sh, solution/solution.patch, solution/workspace/ or solution/answer.md "
+            f"to {task.folder}"
         )
     return calls
 

@@ -21,6 +21,7 @@ _MEND = {
     "mutants": "the solution's tests must match verifier.agent_tests, pass on the workspace as it "
     "is (pristine), and fail on each mutant",
     "command": "mend the solution, or what verifier.command runs",
+    "none": "there is nothing to mend",
     "script": "mend the solution, or tests/test.sh: it must leave a number from 0 to 1 in "
     "/logs/verifier/reward.txt, and 1 for the solution",
 }

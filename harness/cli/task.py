@@ -110,6 +110,9 @@ def show(task: TaskArgument, as_json: JsonOption = False) -> None:
                 f"{limits.timeout_sec:g} s"
             ),
         )
+        if each.user.present:
+            who = [f"{len(each.user.rules)} rules", *([each.user.model] if each.user.model else [])]
+            table.add_row("user", screen.plain(", ".join(who)))
         if each.ignored_keys:
             table.add_row("unknown keys", screen.plain(", ".join(each.ignored_keys)))
         console.print(table)

@@ -31,6 +31,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "[[rewards]]": model.RewardSpec,
     "[limits]": model.Limits,
     "[context]": model.ContextSpec,
+    "[user]": model.UserSpec,
+    "[[user.rules]]": model.UserRule,
 }
 
 
@@ -132,7 +134,7 @@ def test_task_toml_keys(section: str) -> None:
 
 def test_the_sections_are_all_of_a_task() -> None:
     ours = {"id", "instruction", "folder", "ignored_keys"}
-    sections = {name.strip("[]") for name in TABLES} - {"source.edits"}
+    sections = {name.strip("[]") for name in TABLES} - {"source.edits", "user.rules"}
     assert sections == set(model.Task.model_fields) - ours
 
 

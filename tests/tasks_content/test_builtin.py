@@ -17,6 +17,7 @@ from repodrome.tasks.model import Task
 SUITE = Path(__file__).parents[2] / "tasks" / "suites" / "builtin"
 FOLDERS = sorted(path.parent for path in SUITE.glob("[!_]*/task.toml"))
 CATEGORIES = {"bug", "feature", "refactor", "performance", "test-writing", "multi-file"}
+CATEGORIES |= {"question"}
 # What only this or that machine has: home directories, work folders, temporary ones.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|Users|mnt|var)/\w")
 
@@ -56,6 +57,15 @@ def test_there_are_enough() -> None:
     assert len({task.source.directory for task in tasks}) >= 5
     assert {task.metadata.category for task in tasks} >= CATEGORIES
     assert sum(task.metadata.difficulty == "hard" for task in tasks) >= 3
+
+
+def test_users_are_simulated() -> None:
+    """As CursorBench's side-evaluations do: intent, instructions, interruptions, eager editing."""
+    rules = {task.name: task.user.rules for task in all_tasks() if task.user.present}
+    assert len(rules) >= 4
+    spoken = [rule for each in rules.values() for rule in each]
+    assert {rule.when for rule in spoken} >= {"question", "changed", "turns"}
+    assert any(rule.kind == "change" for rule in spoken)
 
 
 def test_prompts_are_short() -> None:
