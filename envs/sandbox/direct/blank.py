@@ -40,6 +40,7 @@ class Blank:
         self.config, self.network = config, network
         self.name = f"{config['prefix']}-{number}"
         self.paths = self._cgroups()
+        self.oom_before = 0
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = self._fork()
         if self.pid == 0:
@@ -170,7 +171,7 @@ class Warm:
 
     def __init__(self, profile: Profile, blank: Blank) -> None:
         self.profile, self.name, self.pid = profile, blank.name, blank.pid
-        self.paths = blank.paths
+        self.paths, self.oom_before = blank.paths, 0
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         stdin, self.control = os.pipe2(os.O_CLOEXEC)
         self.stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)

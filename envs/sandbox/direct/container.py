@@ -64,6 +64,8 @@ AGENT = "agent:x:{uid}:{gid}:agent:/home/agent:/bin/bash\n"
 MAX_PASSWD = 1 << 20
 BLANKS = 1
 """Children kept ready for each container."""
+MAX_DEATHS = 20
+"""Children of a container that may die before their order until it is given up."""
 
 
 class Home:
@@ -77,7 +79,12 @@ class Home:
     def __init__(self, message: dict[str, Any], fds: dict[str, int]) -> None:
         self.id, self.cgroups, self.fds = message["id"], message["cgroups"], fds
         self.blanks: list[Blank] = []
-        self.broken = False
+        self.deaths = 0
+
+    @property
+    def broken(self) -> bool:
+        """Its children die, as they do when it has ended; the agent's OOM kills only a few."""
+        return self.deaths >= MAX_DEATHS
 
     def close(self) -> None:
         """Let go of its namespaces."""

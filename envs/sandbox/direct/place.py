@@ -34,6 +34,10 @@ class Place(ABC):
         """Whether what all its processes depend on still runs."""
         return self.spawner.alive()
 
+    async def lost(self) -> bool:
+        """After the init has ended unasked: whether the place has ended, and not the init alone."""
+        return not self.alive()
+
     @abstractmethod
     def enter(
         self,

@@ -31,6 +31,9 @@ from repodrome.envs.sandbox.direct.streams import close_all
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult, FileInfo
 
+KILLED = 128 + 9
+"""What a program's status looks like when the place it ran in ended."""
+
 
 class DirectSandbox:
     """Implements :class:`~repodrome.envs.sandbox.base.Sandbox`; made by the backend.
@@ -131,7 +134,7 @@ class DirectSandbox:
             except OSError as error:
                 raise SandboxError(f"the sandbox could not be started: {error}") from error
             undo.pop_all()
-        self._oom_seen = 0
+        self._oom_seen = cgroup.oom_kills(order.cgroup)  # a kept container's may have some
         self._live = Live(
             order,
             control=control,
@@ -222,12 +225,12 @@ class DirectSandbox:
                 with shell.live.used():
                     result = await shell.run(command, timeout=timeout, max_output=max_output)
             except SandboxError:
-                if self._closed or not self._place.alive():
+                if self._closed or await self._place.lost():
                     raise
                 return await self._lost_all(shell)
             if self._closed:
                 raise SandboxError("the sandbox was closed while the command ran")
-            if result.shell_lost and not self._place.alive():
+            if result.shell_lost and await self._place.lost():
                 raise SandboxError("what the sandbox ran in is gone")
             self._shells.note_cwd(shell)
             return self._with_oom(result)
@@ -283,6 +286,8 @@ class DirectSandbox:
         result = await program.run_fresh(self._place, namespace, timeout, self._runs)
         if self._closed:
             raise SandboxError("the sandbox was closed while the program ran")
+        if result.exit_code == KILLED and await self._place.lost():
+            raise SandboxError("what the sandbox ran in is gone")
         return result
 
     # -- the change, snapshots ---------------------------------------------------------------

@@ -182,7 +182,7 @@ class Spawner:
         try:
             home.blanks.append(Resident(self.config, self.count, home, self._pids_here))
         except OSError:  # its pid namespace has ended, or it has no processes left
-            home.broken = True
+            home.deaths += 1
 
     def _adopt(self, order: dict[str, Any], reply: socket.socket, fds: list[int]) -> None:
         """Learn of a container, whose processes later orders will be."""
@@ -212,6 +212,7 @@ class Spawner:
                 self._resident(home)
             if not home.blanks:
                 raise OSError(errno.ESRCH, "the container has ended")
+            home.deaths = 0
             return home.blanks.pop(0)
         if order.get("network") or not self.blanks:
             self.count += 1
@@ -302,6 +303,7 @@ class Spawner:
             blank = self._blank_for(order)
             order["pid"] = blank.pid
             if isinstance(blank, Resident):
+                blank.oom_before = oom_kills(blank.paths)
                 trees = blank.trees(order)
                 fds += trees.values()
                 order["fds"] += trees
@@ -346,7 +348,7 @@ class Spawner:
             if pid in self.running:
                 child, reply, number = self.running.pop(pid)
                 del self.pids[number]
-                oom = oom_kills(child.paths)
+                oom = oom_kills(child.paths) - child.oom_before
                 self.tidy.append(child.name)  # done when there is nothing else to do
                 code = os.waitstatus_to_exitcode(status)
                 send(reply, {"exit": code if code >= 0 else 128 - code, "oom": oom})
@@ -362,7 +364,8 @@ class Spawner:
                     for blank in [b for b in home.blanks if b.pid == pid]:
                         blank.sock.close()
                         home.blanks.remove(blank)
-                        home.broken = True  # with its container
+                        home.deaths += 1
+                        time.sleep(0.01)
                         self.tidy.append(blank.name)
                 for blank in [b for b in self.blanks if b.pid == pid]:
                     blank.sock.close()

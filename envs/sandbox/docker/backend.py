@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -23,11 +24,11 @@ class DockerBackend:
 
     name = "docker"
 
-    def __init__(self, *, runtime: str = "") -> None:
+    def __init__(self, hosts: Sequence[str] = (), *, runtime: str = "") -> None:
         self.runtime = runtime
         self.pool = Pool(spawner, lambda: {"repodrome.owner": str(Owner.current())})
         self.prefetched: Prefetched[DirectSandbox] = Prefetched(self._start)
-        self.engine = Engine(Address(), connect)
+        self.engine = Engine(Address(*hosts[:1]), connect)
 
     def __deepcopy__(self, memo: object) -> DockerBackend:
         """Itself: Gymnasium copies the arguments of an environment, and a backend is a service."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from repodrome.envs.sandbox.base import SandboxLimits
 from repodrome.envs.sandbox.direct.cgroups import CONTROLLERS
 from repodrome.envs.sandbox.direct.client import Spawner
@@ -118,6 +120,11 @@ class Container:
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         return not poll.poll(0)
+
+    async def ended(self) -> None:
+        """Wait for its end."""
+        if self._pidfd >= 0:
+            await anyio.wait_readable(self._pidfd)
 
     def remove(self) -> None:
         """Kill and remove it; idempotent; blocks. What the daemon can't do now it does later."""

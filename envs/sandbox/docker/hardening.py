@@ -9,6 +9,8 @@ from repodrome.envs.sandbox.base import SandboxLimits
 USER = "60700:60700"
 """Uid and gid of everything in a container; the same as embedded sandboxes have on the host."""
 SHM_MB = 64
+OVERHEAD_PIDS = 8
+"""Processes of ours in a container, beside the agent's."""
 
 
 def host_config(
@@ -34,7 +36,7 @@ def host_config(
         "mem_limit": memory,
         "memswap_limit": memory,
         "nano_cpus": max(10_000_000, int(limits.cpus * 1_000_000_000)),
-        "pids_limit": limits.pids,
+        "pids_limit": limits.pids + OVERHEAD_PIDS,
         "shm_size": SHM_MB << 20,
         "ulimits": [
             Ulimit(name="core", soft=0, hard=0),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from repodrome.envs.sandbox.base import WORKSPACE, SandboxSpec
 from repodrome.envs.sandbox.direct.layout import BASE_ENV
 from repodrome.envs.sandbox.direct.place import Place
@@ -13,6 +15,8 @@ from repodrome.envs.sandbox.docker.container import Container
 if TYPE_CHECKING:
     from repodrome.envs.sandbox.docker.pool import Pool
 
+ENDING = 0.3
+"""Seconds in which a container that ends is seen to end, after its sandbox's processes have."""
 OURS = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "TMPDIR"})
 """Variables of an image that speak of its own user, not of the agent."""
 
@@ -33,6 +37,15 @@ class ContainerPlace(Place):
     def alive(self) -> bool:
         """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
         return self.container.alive()
+
+    async def lost(self) -> bool:
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`.
+
+        The kernel ends a container's own program last, when all below it have gone.
+        """
+        with anyio.move_on_after(ENDING):
+            await self.container.ended()
+        return not self.alive()
 
     async def another(self) -> ContainerPlace:
         """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
