@@ -134,5 +134,8 @@ async def test_closing_the_backend_leaves_no_container(
         assert (await sandbox.shell("echo mine still")).stdout == b"mine still\n"
     await own_backend.close()
     assert inside not in {
-        c["Id"] for c in own_backend.engine.call_now(lambda client: client.containers(all=True))
+        c["Id"]
+        for c in own_backend.hosts.hosts[0].engine.call_now(
+            lambda client: client.containers(all=True)
+        )
     }

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.direct.client import sandbox_owner, spawner
 from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
+from repodrome.envs.sandbox.docker import reaper
 from repodrome.envs.sandbox.docker.container import Kind
-from repodrome.envs.sandbox.docker.engine import Address, Engine, connect
+from repodrome.envs.sandbox.docker.engine import Engine
+from repodrome.envs.sandbox.docker.hosts import (
+    Host,
+    Hosts,
+    HostSpec,
+    specs_from_environment,
+    specs_of,
+)
+from repodrome.envs.sandbox.docker.labels import labels
 from repodrome.envs.sandbox.docker.place import ContainerPlace
 from repodrome.envs.sandbox.docker.pool import Pool
-from repodrome.envs.sandbox.owner import Owner
+from repodrome.envs.sandbox.docker.way import Way, choose
 from repodrome.envs.sandbox.prefetch import Prefetched
 from repodrome.errors import SandboxError
 
 
 class DockerBackend:
-    """Implements :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
+    """Implements :class:`~repodrome.envs.sandbox.base.SandboxBackend`.
+
+    Args:
+        hosts: daemons to use, each an address as in DOCKER_HOST or the name of a Docker context,
+            with ``=CAPACITY`` behind it where the default won't do; default: those of
+            REPODROME_DOCKER_HOSTS, else the Docker client's own one.
+        runtime: the daemon's runtime for containers, such as ``runsc``; default: its own.
+    """
 
     name = "docker"
 
-    def __init__(self, hosts: Sequence[str] = (), *, runtime: str = "") -> None:
+    def __init__(self, hosts: Sequence[str | HostSpec] = (), *, runtime: str = "") -> None:
         self.runtime = runtime
-        self.pool = Pool(spawner, lambda: {"repodrome.owner": str(Owner.current())})
+        self.hosts = Hosts(specs_of(hosts) or specs_from_environment())
+        self.pool = Pool(spawner, lambda: labels("sandbox"))
         self.prefetched: Prefetched[DirectSandbox] = Prefetched(self._start)
-        self.engine = Engine(Address(*hosts[:1]), connect)
+        self._ways: dict[Host, Way] = {}
+        self._leave: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: object) -> DockerBackend:
         """Itself: Gymnasium copies the arguments of an environment, and a backend is a service."""
@@ -40,8 +61,16 @@ class DockerBackend:
         return sandbox_owner()
 
     def check(self) -> None:
-        """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
-        self.engine.call_now(lambda client: client.ping())
+        """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`: one host is enough."""
+        trouble: SandboxError | None = None
+        for host in self.hosts.hosts:
+            try:
+                host.engine.call_now(lambda client: client.ping())
+                return
+            except SandboxError as error:
+                trouble = error
+        assert trouble is not None
+        raise trouble
 
     async def start(
         self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
@@ -59,13 +88,35 @@ class DockerBackend:
                 raise SandboxError(
                     f"layer {layer} is missing; run `repodrome clean --cache`, start again"
                 )
-        image = spec.image or "repodrome/base"
+        # What grades an episode must not wait for the places that other episodes hold.
+        host = await self.hosts.acquire(beyond=not live)
+        try:
+            await self._way(host)
+            image = spec.image or "repodrome/base"
+        except BaseException:
+            self.hosts.release(host)
+            raise
         network = "none" if spec.network == "none" else "host" if persist else "bridge"
         kind = Kind(image, spec.limits, network, spec.toolchains, self.runtime)
-        container = await self.pool.take(self.engine, kind)
-        sandbox = DirectSandbox(ContainerPlace(container, spec, self.pool), persist)
+        place = await ContainerPlace.on(kind, spec, self.pool, host, self.hosts)
+        sandbox = DirectSandbox(place, persist)
         await sandbox.start(live=live)
         return sandbox
+
+    async def _way(self, host: Host) -> Way:
+        """How to drive a host's containers; the first time, what dead owners left there goes."""
+        found = self._ways.get(host)
+        if found is None:
+            found = await anyio.to_thread.run_sync(self._arrive, host.engine)
+            self._ways[host] = found
+        return found
+
+    def _arrive(self, engine: Engine) -> Way:
+        reaper.reap(engine)
+        way = engine.call_now(lambda client: choose(client, client.info(), self.runtime))
+        with self._lock:
+            self._leave.append(reaper.release_at_exit(engine))
+        return way
 
     async def prefetch(self, spec: SandboxSpec, count: int) -> None:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
@@ -74,5 +125,11 @@ class DockerBackend:
     async def close(self) -> None:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
         await self.prefetched.close()
-        await anyio.to_thread.run_sync(self.pool.close)
-        self.engine.close()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self.pool.close)
+        with self._lock:
+            while self._leave:
+                self._leave.pop()()
+        self._ways.clear()
+        for host in self.hosts.hosts:
+            host.engine.close()

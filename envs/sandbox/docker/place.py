@@ -10,9 +10,10 @@ import anyio
 from repodrome.envs.sandbox.base import WORKSPACE, SandboxSpec
 from repodrome.envs.sandbox.direct.layout import BASE_ENV
 from repodrome.envs.sandbox.direct.place import Place
-from repodrome.envs.sandbox.docker.container import Container
+from repodrome.envs.sandbox.docker.container import Container, Kind
 
 if TYPE_CHECKING:
+    from repodrome.envs.sandbox.docker.hosts import Host, Hosts
     from repodrome.envs.sandbox.docker.pool import Pool
 
 ENDING = 0.3
@@ -26,11 +27,14 @@ class ContainerPlace(Place):
 
     Args:
         container: where; given back to ``pool`` when the sandbox is closed.
+        host: whose place it takes; given back to ``hosts``.
     """
 
-    def __init__(self, container: Container, spec: SandboxSpec, pool: Pool) -> None:
+    def __init__(
+        self, container: Container, spec: SandboxSpec, pool: Pool, host: Host, hosts: Hosts
+    ) -> None:
         super().__init__(container.spawner, spec)
-        self.container, self.pool = container, pool
+        self.container, self.pool, self.host, self.hosts = container, pool, host, hosts
         image = {name: value for name, value in container.env.items() if name not in OURS}
         self.env = {**image, **self.env}
 
@@ -49,12 +53,42 @@ class ContainerPlace(Place):
 
     async def another(self) -> ContainerPlace:
         """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
-        kind, engine = self.container.kind, self.container.engine
-        return ContainerPlace(await self.pool.take(engine, kind), self.spec, self.pool)
+        return await self.taken(self.container.kind, self.spec, self.pool, self.host, self.hosts)
+
+    @classmethod
+    async def taken(
+        cls, kind: Kind, spec: SandboxSpec, pool: Pool, host: Host, hosts: Hosts
+    ) -> ContainerPlace:
+        """One more on a host, beyond its capacity if need be.
+
+        Raises:
+            SandboxError: the daemon can't.
+        """
+        await hosts.acquire(host, beyond=True)
+        return await cls.on(kind, spec, pool, host, hosts)
+
+    @classmethod
+    async def on(
+        cls, kind: Kind, spec: SandboxSpec, pool: Pool, host: Host, hosts: Hosts
+    ) -> ContainerPlace:
+        """One on a host where a place is held already; it is given back if this fails.
+
+        Raises:
+            SandboxError: the daemon can't.
+        """
+        try:
+            container = await pool.take(host.engine, kind)
+        except BaseException:
+            hosts.release(host)
+            raise
+        return cls(container, spec, pool, host, hosts)
 
     async def release(self, *, lost: bool) -> None:
         """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
-        await self.pool.give_back(self.container, reusable=not lost)
+        try:
+            await self.pool.give_back(self.container, reusable=not lost)
+        finally:
+            self.hosts.release(self.host)
 
     def mounts(self) -> dict[str, Any]:
         """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
