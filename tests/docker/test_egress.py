@@ -1,0 +1,212 @@
+"""A sandbox whose task allows certain hosts reaches those, through the proxy, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from repodrome.envs.sandbox.docker.egress import Egress, Way
+from repodrome.envs.sandbox.docker.engine import Address, Engine, connect
+from repodrome.envs.sandbox.docker.labels import OWNER
+from repodrome.errors import SandboxError
+from tests.docker.daemon import BASE, Daemon
+
+pytestmark = pytest.mark.slow
+
+SITE = "site.example"
+OUTSIDE = "outside"
+
+
+@pytest.fixture(scope="module")
+def engine(own_daemon: Daemon) -> Iterator[Engine]:
+    engine = Engine(Address(own_daemon.url), connect)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def world(engine: Engine) -> Iterator[str]:
+    """A network with a web server of that name on port 80; gives its address."""
+    client = engine.client()
+    client.create_network(OUTSIDE)
+    made = client.create_container(
+        BASE,
+        ["python3", "-m", "http.server", "--directory", "/etc", "80"],
+        name=SITE,
+        networking_config=client.create_networking_config(
+            {OUTSIDE: client.create_endpoint_config()}
+        ),
+    )
+    client.start(made)
+    found = client.inspect_container(made)["NetworkSettings"]["Networks"][OUTSIDE]
+    yield found["IPAddress"]
+    client.remove_container(made, force=True)
+    client.remove_network(OUTSIDE)
+
+
+@pytest.fixture
+def egress(engine: Engine, world: str) -> Iterator[Egress]:
+    egress = Egress(engine, BASE, uplink=OUTSIDE)
+    yield egress
+    egress.close()
+    assert left(engine) == []
+
+
+def left(engine: Engine) -> list[str]:
+    client, marks = engine.client(), {"label": OWNER}
+    containers = [c["Id"] for c in client.containers(all=True, filters=marks)]
+    return containers + [v["Name"] for v in client.volumes(filters=marks)["Volumes"] or ()]
+
+
+def inside(engine: Engine, way: Way, code: str) -> Any:
+    """Run Python in a container that goes that way; what it calls ``answer``."""
+    client = engine.client()
+    program = f"import json\n{textwrap.dedent(code)}\nprint(json.dumps(answer))"
+    made = client.create_container(
+        BASE,
+        ["python3", "-c", program],
+        user="60700:60700",
+        environment=dict(way.env),
+        host_config=client.create_host_config(network_mode=way.network, cap_drop=["ALL"]),
+    )
+    try:
+        client.start(made)
+        client.wait(made)
+        said = client.logs(made)
+        return json.loads(said.splitlines()[-1])
+    finally:
+        client.remove_container(made, force=True)
+
+
+FETCH = """
+import urllib.request, urllib.error
+def fetch(url):
+    try:
+        return urllib.request.urlopen(url, timeout=10).read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    except OSError as error:
+        return repr(error)
+"""
+
+
+def test_listed_hosts_are_reached_and_others_refused_in_words(
+    engine: Engine, egress: Egress, world: str
+) -> None:
+    way = egress.open([SITE, world])
+    try:
+        answer = inside(
+            engine,
+            way,
+            FETCH + f"answer = [fetch('http://{SITE}/hostname'), fetch('http://evil.example/'),"
+            f" fetch('http://{SITE}:22/'), fetch('https://evil.example/')]",
+        )
+    finally:
+        way.close()
+    assert answer[0].strip() and "refused" not in answer[0]
+    assert "evil.example:80 is not allowed here" in answer[1]
+    assert f"{SITE}:22 is not allowed here" in answer[2]
+    assert "403" in answer[3]
+
+
+def test_a_listed_name_on_a_private_address_is_refused_until_that_is_listed(
+    engine: Engine, egress: Egress, world: str
+) -> None:
+    way = egress.open([SITE])
+    try:
+        answer = inside(engine, way, FETCH + f"answer = fetch('http://{SITE}/hostname')")
+    finally:
+        way.close()
+    assert f"{SITE} stands for {world}, which is not public" in answer
+
+
+def test_there_is_no_other_way_out(engine: Engine, egress: Egress, world: str) -> None:
+    way = egress.open([SITE, world])
+    try:
+        answer = inside(
+            engine,
+            way,
+            f"""
+            import os, socket
+            def attempt(action):
+                try:
+                    action()
+                    return "reached"
+                except OSError as error:
+                    return type(error).__name__
+            def name(): socket.getaddrinfo("{SITE}", 80)
+            def direct(): socket.create_connection(("{world}", 80), timeout=3)
+            def gateway(): socket.create_connection(("{world.rpartition(".")[0]}.1", 22), timeout=3)
+            def datagram(): socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("{world}", 53))
+            def raw(): socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+            answer = [attempt(a) for a in (name, direct, gateway, datagram, raw)]
+            answer.append(os.listdir("/sys/class/net"))
+            answer.append(os.path.exists("/run/egress"))
+            """,
+        )
+    finally:
+        way.close()
+    *attempts, interfaces, socket_seen = answer
+    assert "reached" not in attempts, attempts
+    assert interfaces == ["lo"]
+    assert not socket_seen
+
+
+def test_ways_of_one_list_share_a_proxy_and_nothing_else(engine: Engine, egress: Egress) -> None:
+    first, second = egress.open([SITE]), egress.open([SITE])
+    third = egress.open(["other.example"])
+    try:
+        assert first.network != second.network
+        assert len(left(engine)) == 3 + 2 * 2  # three inlets; two proxies, each with its volume
+    finally:
+        for way in (first, second, third):
+            way.close()
+            way.close()
+
+
+def test_a_proxy_that_was_removed_is_made_again(engine: Engine, egress: Egress, world: str) -> None:
+    egress.open([SITE, world]).close()
+    client = engine.client()
+    for container in client.containers(filters={"label": OWNER}):
+        client.remove_container(container, force=True)
+    way = egress.open([SITE, world])
+    try:
+        answer = inside(engine, way, FETCH + f"answer = fetch('http://{SITE}/hostname')")
+    finally:
+        way.close()
+    assert answer.strip() and "refused" not in answer
+
+
+def test_what_is_missing_is_named_and_nothing_stays(engine: Engine, world: str) -> None:
+    for image, uplink in (("no/such:image", OUTSIDE), (BASE, "nosuchnetwork")):
+        egress = Egress(engine, image, uplink=uplink)
+        with pytest.raises(SandboxError, match=r"make-base-image|nosuchnetwork"):
+            egress.open([SITE])
+        egress.close()
+    assert left(engine) == []
+
+
+def test_containers_end_with_the_process_that_made_them(engine: Engine, world: str) -> None:
+    code = (
+        "import sys, os, signal\n"
+        "from repodrome.envs.sandbox.docker.egress import Egress\n"
+        "from repodrome.envs.sandbox.docker.engine import Address, Engine, connect\n"
+        f"egress = Egress(Engine(Address(sys.argv[1]), connect), {BASE!r}, uplink={OUTSIDE!r})\n"
+        f"way = egress.open([{SITE!r}])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, engine.address.url], check=False)
+    deadline = time.monotonic() + 20
+    client = engine.client()
+    while client.containers(all=True, filters={"label": OWNER}):
+        assert time.monotonic() < deadline, "they still run"
+        time.sleep(0.05)
+    [volume] = left(engine)  # volumes don't end: they are reaped
+    client.remove_volume(volume)
