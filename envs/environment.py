@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from repodrome.envs.build_once import built, turnstile
 from repodrome.envs.sandbox.base import (
     ENV_PREFIX,
+    NetworkPolicy,
     Sandbox,
     SandboxBackend,
     SandboxLimits,
@@ -173,7 +174,8 @@ async def _prepare(
                 disk_mb=environment.storage_mb,
                 inodes=environment.inodes,
             ),
-            network="full" if environment.network_mode == "full" else "none",
+            network=_network(environment),
+            allowed_hosts=environment.allowed_hosts,
             toolchains=(python.prefix,) if python.prefix else (),
             image=environment.docker_image,
             name=task.id,
@@ -284,6 +286,21 @@ class _Builder:
                     "a directory with more"
                 )
         raise SetupError(f"could not {what} of task {self._task.id}: {end}", log_tail=tail)
+
+
+def _network(environment: EnvironmentSpec) -> NetworkPolicy:
+    """Raises:
+    UsageError: an entry of ``allowed_hosts`` can't be read.
+    """
+    if environment.network_mode == "full":
+        return "full"
+    # As Harbor has it: a list without hosts allows none.
+    if environment.network_mode != "allowlist" or not environment.allowed_hosts:
+        return "none"
+    from repodrome.envs.sandbox.docker.egress import check_hosts
+
+    check_hosts(environment.allowed_hosts)
+    return "allowlist"
 
 
 def _base_env(environment: EnvironmentSpec, python: _Python) -> dict[str, str]:

@@ -12,14 +12,14 @@ from typing import Any
 
 from repodrome.envs.sandbox.base import WORKSPACE
 from repodrome.envs.trajectory import AssistantTurn, Opening, Segment, Step, ToolResult
-from repodrome.tasks.model import Task
+from repodrome.tasks.model import EnvironmentSpec, Task
 
 MAX_OBSERVATION_CHARS = 16 << 20
 """Longest observation, in characters; tools cap their own far below."""
 
 _PLACE = f"""\
 You are a software engineer working in a repository that is checked out at {WORKSPACE}, inside an \
-isolated Linux sandbox without network access.
+isolated Linux sandbox {{network}}.
 
 Use the tools to look around, change files and run commands; paths are relative to {WORKSPACE} or \
 absolute."""
@@ -42,13 +42,23 @@ def initial_messages(task: Task, finish: str | None = "finish") -> list[dict[str
         task: what it is about.
         finish: what the agent calls the tool that finishes; None where it has none.
     """
+    place = _PLACE.format(network=_network(task.environment))
     judged = _JUDGED_OTHERWISE if task.verifier.kind == "none" else _JUDGED
     asking = _WITH_USER if task.user.present else _ALONE
     end = f"call `{finish}`" if finish else "answer without calling a tool,"
     return [
-        {"role": "system", "content": " ".join((_PLACE, judged, asking, _END.format(end=end)))},
+        {"role": "system", "content": " ".join((place, judged, asking, _END.format(end=end)))},
         {"role": "user", "content": task.instruction.strip()},
     ]
+
+
+def _network(environment: EnvironmentSpec) -> str:
+    if environment.network_mode == "full":
+        return "with network access"
+    if environment.network_mode == "allowlist" and environment.allowed_hosts:
+        hosts = ", ".join(environment.allowed_hosts)
+        return f"that reaches only these hosts, through the proxy in its environment: {hosts}"
+    return "without network access"
 
 
 def observation_of(turn: AssistantTurn, results: Sequence[ToolResult]) -> str:

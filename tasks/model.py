@@ -89,6 +89,9 @@ class EnvironmentSpec(TaskModel):
         python: ``"host"`` (the interpreter that runs repodrome) or a version such as ``"3.12"``.
         env: environment variables of every command.
         docker_image: for the Docker backend.
+        network_mode: what the agent's and the grader's sandboxes reach: ``none``, ``allowlist``
+            (HTTP to ``allowed_hosts``; needs the Docker backend) or ``full``.
+        allowed_hosts: names, ``*.names``, addresses or ranges, each with ``:port`` if wanted.
     """
 
     packages: tuple[str, ...] = ()

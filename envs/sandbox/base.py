@@ -15,7 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from repodrome.tools.workspace import CommandResult, Workspace
 
-NetworkPolicy = Literal["none", "full"]
+NetworkPolicy = Literal["none", "allowlist", "full"]
 
 WORKSPACE = "/workspace"
 ENV_PREFIX = "/env"
@@ -54,7 +54,10 @@ class SandboxSpec:
             ``home/`` below it, as far as it has them.
         env: environment variables of every command, beside the fixed clean base.
         limits: what it may use.
-        network: ``"none"`` (loopback only) or ``"full"``.
+        network: ``"none"`` (loopback only), ``"allowlist"`` (HTTP to ``allowed_hosts`` through a
+            proxy that the environment variables name) or ``"full"``.
+        allowed_hosts: for ``"allowlist"``: names, ``*.names``, addresses or CIDR ranges, each for
+            ports 80 and 443 or for the one behind a colon.
         toolchains: further host directories bound read-only at the same path (e.g. a Python
             prefix).
         image: image reference for backends that have images; None means the host toolchain.
@@ -65,6 +68,7 @@ class SandboxSpec:
     env: tuple[tuple[str, str], ...] = ()
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     network: NetworkPolicy = "none"
+    allowed_hosts: tuple[str, ...] = ()
     toolchains: tuple[str, ...] = ()
     image: str | None = None
     name: str = ""

@@ -14,8 +14,9 @@ import pytest
 from repodrome.envs.environment import prepare
 from repodrome.envs.episode import Episode
 from repodrome.envs.pip_settings import pip_settings
+from repodrome.envs.prompt import initial_messages
 from repodrome.envs.sandbox.registry import get_backend
-from repodrome.errors import SetupError
+from repodrome.errors import SetupError, UsageError
 from repodrome.tasks.model import EnvironmentSpec, Task
 from tests.envs.conftest import call, turn
 from tests.fakes.plain_sandbox import PlainBackend
@@ -61,6 +62,37 @@ def test_a_python_that_is_not_there(make_task: Callable[..., Task], backend: Pla
     task = make_task(environment=EnvironmentSpec(python="9.9"))
     with pytest.raises(SetupError, match=r"python9\.9 is not on this machine.*install"):
         asyncio.run(prepare(task, backend))
+
+
+def test_the_hosts_of_a_task_reach_its_sandboxes_and_its_agent(
+    make_task: Callable[..., Task], backend: PlainBackend
+) -> None:
+    allowed = EnvironmentSpec(network_mode="allowlist", allowed_hosts=("pypi.org", "*.example:8"))
+    task = make_task(environment=allowed)
+    spec = asyncio.run(prepare(task, backend)).spec
+    assert (spec.network, spec.allowed_hosts) == ("allowlist", ("pypi.org", "*.example:8"))
+    assert "only these hosts" in str(initial_messages(task)[0]["content"])
+    # As in Harbor, a list that names nobody lets nobody be reached.
+    nobody = make_task("nobody", environment=EnvironmentSpec(network_mode="allowlist"))
+    assert asyncio.run(prepare(nobody, backend)).spec.network == "none"
+    assert "without network access" in str(initial_messages(nobody)[0]["content"])
+    wrong = replace_hosts(allowed, "https://pypi.org")
+    with pytest.raises(UsageError, match=r"allowed_hosts.*https://pypi\.org.*Fix"):
+        asyncio.run(prepare(make_task("wrong", environment=wrong), backend))
+
+
+def replace_hosts(environment: EnvironmentSpec, *hosts: str) -> EnvironmentSpec:
+    return environment.model_copy(update={"allowed_hosts": hosts})
+
+
+def test_bubblewrap_names_the_backend_that_has_a_way_out(make_task: Callable[..., Task]) -> None:
+    allowed = EnvironmentSpec(network_mode="allowlist", allowed_hosts=("pypi.org",))
+
+    async def scenario() -> None:
+        with pytest.raises(UsageError, match='choose the sandbox "docker"'):
+            await Episode.start(make_task(environment=allowed), backend="bubblewrap")
+
+    asyncio.run(scenario())
 
 
 def test_a_cleaned_cache_is_built_again(task: Task, backend: PlainBackend, tmp_path: Path) -> None:

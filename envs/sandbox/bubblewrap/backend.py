@@ -14,7 +14,7 @@ from repodrome.envs.sandbox.direct.client import sandbox_owner, spawner
 from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.prefetch import Prefetched
 from repodrome.envs.sandbox.reaper import reap
-from repodrome.errors import SandboxError, SandboxUnavailableError
+from repodrome.errors import SandboxError, SandboxUnavailableError, UsageError
 
 FIX = "install it with `apt-get install bubblewrap` (or your system's package manager)"
 
@@ -63,6 +63,11 @@ class BubblewrapBackend:
     async def _start(
         self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
     ) -> DirectSandbox:
+        if spec.network == "allowlist":
+            raise UsageError(
+                "the bubblewrap sandbox has no way out to certain hosts only, which "
+                'network_mode = "allowlist" asks for. Fix: choose the sandbox "docker"'
+            )
         for layer in spec.layers:
             if not layer.is_dir():
                 raise SandboxError(
