@@ -82,6 +82,12 @@ class EpisodeSnapshot:
 
 
 @lru_cache(maxsize=256)
+def _perturbed(spec: str, key: str) -> Toolbox:
+    """What members of a group share."""
+    return _toolbox(spec).perturbed(ToolsSpec.model_validate_json(spec).perturb, key)
+
+
+@lru_cache(maxsize=256)
 def _toolbox(spec: str) -> Toolbox:
     """The toolbox of a ``ToolsSpec`` given as JSON; it holds no state, so episodes share it."""
     from repodrome.tools.presentation import Presentation
@@ -100,10 +106,8 @@ def toolbox_for(task: Task, seed: int) -> Toolbox:
     Raises:
         UsageError: the task names a tool, parameter or setting that isn't there.
     """
-    toolbox = _toolbox(task.tools.model_dump_json())
-    if task.tools.perturb:
-        toolbox = toolbox.perturbed(task.tools.perturb, f"{seed} {task.id}")
-    return toolbox
+    spec = task.tools.model_dump_json()
+    return _perturbed(spec, f"{seed} {task.id}") if task.tools.perturb else _toolbox(spec)
 
 
 class Episode:

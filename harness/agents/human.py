@@ -20,7 +20,9 @@ tool arg=value …   call a tool; quote values with spaces; @FILE reads a value
                    from a file of this machine; numbers, true/false and JSON
                    are read as such where the tool wants them
 tool {"arg": …}    the same with the arguments as JSON
-$ command          run a command in the terminal
+                   (lists: paths='["a.py", "b.py"]')
+$ command          run a command in the terminal; one that goes on running:
+                   terminal command=… background=true, then terminal_job
 submit [message]   finish the episode (so does the end of input); or a message
                    where one is asked for: a summary, an answer to the user
 tools              list the tools and their arguments
@@ -62,6 +64,9 @@ class HumanAgent:
             self._show("\n`help` shows what to type.")
         else:
             self._show(context.last.observation.rstrip("\n"))
+            for hint in context.last.hints.values():
+                if hint not in context.last.observation:
+                    self._show(f"(hint: {hint})")
         while True:
             self._screen.write("> ")
             self._screen.flush()
@@ -90,6 +95,9 @@ class HumanAgent:
         elif word == "submit":
             return AssistantTurn(content=rest.strip() or "Submitted.")
         elif line.startswith("$"):
+            if "command" not in _properties(schemas.get("terminal", {})):
+                self._show("`$` needs the tool `terminal`; `tools` lists what this task has.")
+                return None
             return self._call("terminal", {"command": line[1:].strip()})
         elif word not in schemas:
             from repodrome.errors import UnknownNameError
@@ -149,13 +157,14 @@ def _schema(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else tool
 
 
+def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = schema.get("parameters", {}).get("properties", {})
+    return found if isinstance(found, Mapping) else {}
+
+
 def _usage(schema: Mapping[str, Any]) -> str:
-    parameters = schema.get("parameters", {})
-    required = set(parameters.get("required", ()))
-    words = [
-        f"{name}=…" if name in required else f"[{name}=…]"
-        for name in parameters.get("properties", {})
-    ]
+    required = set(schema.get("parameters", {}).get("required", ()))
+    words = [f"{name}=…" if name in required else f"[{name}=…]" for name in _properties(schema)]
     return " ".join([str(schema["name"]), *words])
 
 

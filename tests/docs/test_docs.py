@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import shlex
 import subprocess
@@ -17,6 +19,7 @@ from pydantic import BaseModel
 from repodrome.harness.cli.app import app
 from repodrome.tasks import model
 from repodrome.tasks.suites import all_task_ids, suite_names
+from repodrome.tools.registry import standard_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -151,6 +154,21 @@ def test_defaults_are_as_shown() -> None:
                 value = tuple(value)
             if key not in ("run_in",):
                 assert value == default, f"{section} {key}"
+
+
+@pytest.mark.parametrize("name", standard_tools())
+def test_every_tool_is_documented_with_arguments_and_settings(name: str) -> None:
+    text = (ROOT / "docs/tools.md").read_text()
+    part = re.split(r"\n## ", text.split(f"\n## {name}\n", 1)[1])[0]
+    tool = standard_tools()[name]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|", part, re.MULTILINE))
+    assert list(rows) == list(tool.arguments.model_fields)
+    for argument, shown in rows.items():
+        field = tool.arguments.model_fields[argument]
+        assert shown == ("" if field.is_required() else json.dumps(field.default)), argument
+    for one in dataclasses.fields(tool):  # type: ignore[arg-type]
+        assert one.name in ("name", "description") or f"`{one.name}`" in part, one.name
+    assert f"[`{name}`](#{name})" in text
 
 
 def test_links_lead_somewhere() -> None:

@@ -217,6 +217,28 @@ def test_a_folder_of_tasks_is_a_suite(cli, make_folder, tmp_path):
     assert answer["reward"] == 1.0
 
 
+def test_renamed_tools_are_in_the_header_and_replay(cli, make_folder, tmp_path):
+    folder = make_folder(
+        tools='rename = { terminal = "bash", "terminal.command" = "cmd" }\nperturb = ["order"]'
+    )
+    turns = [
+        {"tool_calls": [{"name": "bash", "arguments": {"cmd": "sed -i 's/a - b/a + b/' sums.py"}}]},
+        {"tool_calls": [{"name": "terminal", "arguments": {"command": "true"}}]},
+        {"content": "Done."},
+    ]
+    script = tmp_path / "turns.json"
+    script.write_text(json.dumps(turns))
+    result = cli("run", folder, "--agent", f"scripted:{script}", "--json")
+    answer = json.loads(result.stdout)
+    assert answer["reward"] == 1.0, result.stderr
+    recorded = read_trajectory(Path(answer["trajectory"]))
+    assert recorded.trajectory.renamed == {"terminal": "bash", "terminal.command": "cmd"}
+    assert recorded.steps[0].results[0].tool == "terminal"
+    assert recorded.steps[1].results[0].error == "unknown_tool" and recorded.steps[1].hints
+    replayed = cli("replay", answer["trajectory"], "--score", "--json")
+    assert json.loads(replayed.stdout)["same"] is True
+
+
 def test_human_plays_from_a_pipe(make_folder, start_process, tmp_path):
     import subprocess
 
@@ -229,6 +251,8 @@ def test_human_plays_from_a_pipe(make_folder, start_process, tmp_path):
         "raed_file path=sums.py",
         "read_file path=sums.py limit=50",
         "read_file sums.py",
+        "read_file path=sum.py",
+        'todo_write todos=\'["completed: look", "mend it"]\'',
         'edit_file path=sums.py old_string="a - b" new_string="a + b"',
         r"$ printf '\033[31m%s' $((6*7))",
         "submit it adds now",
@@ -238,6 +262,8 @@ def test_human_plays_from_a_pipe(make_folder, start_process, tmp_path):
     assert json.loads(out)["reward"] == 1.0
     assert "did you mean 'read_file'" in err
     assert "is not arg=value" in err
+    assert "(hint: Nearest in .: sums.py)" in err
+    assert "completed: look\npending: mend it\n" in err
     assert "42" in err
     assert "\x1b" not in err
 
