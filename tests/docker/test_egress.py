@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from repodrome.envs.sandbox.docker.egress import Egress, Way
+from repodrome.envs.sandbox.base import SandboxSpec
+from repodrome.envs.sandbox.docker.backend import DockerBackend
+from repodrome.envs.sandbox.docker.egress import Egress, Outlet
 from repodrome.envs.sandbox.docker.engine import Address, Engine, connect
 from repodrome.envs.sandbox.docker.labels import OWNER
 from repodrome.errors import SandboxError
@@ -65,16 +69,16 @@ def left(engine: Engine) -> list[str]:
     return containers + [v["Name"] for v in client.volumes(filters=marks)["Volumes"] or ()]
 
 
-def inside(engine: Engine, way: Way, code: str) -> Any:
-    """Run Python in a container that goes that way; what it calls ``answer``."""
+def inside(engine: Engine, outlet: Outlet, code: str) -> Any:
+    """Run Python in a container that goes out there; what it calls ``answer``."""
     client = engine.client()
     program = f"import json\n{textwrap.dedent(code)}\nprint(json.dumps(answer))"
     made = client.create_container(
         BASE,
         ["python3", "-c", program],
         user="60700:60700",
-        environment=dict(way.env),
-        host_config=client.create_host_config(network_mode=way.network, cap_drop=["ALL"]),
+        environment=dict(outlet.env),
+        host_config=client.create_host_config(network_mode=outlet.network, cap_drop=["ALL"]),
     )
     try:
         client.start(made)
@@ -100,16 +104,16 @@ def fetch(url):
 def test_listed_hosts_are_reached_and_others_refused_in_words(
     engine: Engine, egress: Egress, world: str
 ) -> None:
-    way = egress.open([SITE, world])
+    outlet = egress.open([SITE, world])
     try:
         answer = inside(
             engine,
-            way,
+            outlet,
             FETCH + f"answer = [fetch('http://{SITE}/hostname'), fetch('http://evil.example/'),"
             f" fetch('http://{SITE}:22/'), fetch('https://evil.example/')]",
         )
     finally:
-        way.close()
+        outlet.close()
     assert answer[0].strip() and "refused" not in answer[0]
     assert "evil.example:80 is not allowed here" in answer[1]
     assert f"{SITE}:22 is not allowed here" in answer[2]
@@ -119,20 +123,20 @@ def test_listed_hosts_are_reached_and_others_refused_in_words(
 def test_a_listed_name_on_a_private_address_is_refused_until_that_is_listed(
     engine: Engine, egress: Egress, world: str
 ) -> None:
-    way = egress.open([SITE])
+    outlet = egress.open([SITE])
     try:
-        answer = inside(engine, way, FETCH + f"answer = fetch('http://{SITE}/hostname')")
+        answer = inside(engine, outlet, FETCH + f"answer = fetch('http://{SITE}/hostname')")
     finally:
-        way.close()
+        outlet.close()
     assert f"{SITE} stands for {world}, which is not public" in answer
 
 
 def test_there_is_no_other_way_out(engine: Engine, egress: Egress, world: str) -> None:
-    way = egress.open([SITE, world])
+    outlet = egress.open([SITE, world])
     try:
         answer = inside(
             engine,
-            way,
+            outlet,
             f"""
             import os, socket
             def attempt(action):
@@ -152,7 +156,7 @@ def test_there_is_no_other_way_out(engine: Engine, egress: Egress, world: str) -
             """,
         )
     finally:
-        way.close()
+        outlet.close()
     *attempts, interfaces, socket_seen = answer
     assert "reached" not in attempts, attempts
     assert interfaces == ["lo"]
@@ -166,9 +170,9 @@ def test_ways_of_one_list_share_a_proxy_and_nothing_else(engine: Engine, egress:
         assert first.network != second.network
         assert len(left(engine)) == 3 + 2 * 2  # three inlets; two proxies, each with its volume
     finally:
-        for way in (first, second, third):
-            way.close()
-            way.close()
+        for outlet in (first, second, third):
+            outlet.close()
+            outlet.close()
 
 
 def test_a_proxy_that_was_removed_is_made_again(engine: Engine, egress: Egress, world: str) -> None:
@@ -176,11 +180,11 @@ def test_a_proxy_that_was_removed_is_made_again(engine: Engine, egress: Egress, 
     client = engine.client()
     for container in client.containers(filters={"label": OWNER}):
         client.remove_container(container, force=True)
-    way = egress.open([SITE, world])
+    outlet = egress.open([SITE, world])
     try:
-        answer = inside(engine, way, FETCH + f"answer = fetch('http://{SITE}/hostname')")
+        answer = inside(engine, outlet, FETCH + f"answer = fetch('http://{SITE}/hostname')")
     finally:
-        way.close()
+        outlet.close()
     assert answer.strip() and "refused" not in answer
 
 
@@ -199,7 +203,7 @@ def test_containers_end_with_the_process_that_made_them(engine: Engine, world: s
         "from repodrome.envs.sandbox.docker.egress import Egress\n"
         "from repodrome.envs.sandbox.docker.engine import Address, Engine, connect\n"
         f"egress = Egress(Engine(Address(sys.argv[1]), connect), {BASE!r}, uplink={OUTSIDE!r})\n"
-        f"way = egress.open([{SITE!r}])\n"
+        f"outlet = egress.open([{SITE!r}])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", code, engine.address.url], check=False)
@@ -210,3 +214,46 @@ def test_containers_end_with_the_process_that_made_them(engine: Engine, world: s
         time.sleep(0.05)
     [volume] = left(engine)  # volumes don't end: they are reaped
     client.remove_volume(volume)
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(engine: Engine) -> Iterator[str]:
+    """The address of a web server on the daemon's own bridge, where proxies have their way out."""
+    client = engine.client()
+    made = client.create_container(BASE, ["python3", "-m", "http.server", "-d", "/etc", "80"])
+    client.start(made)
+    yield client.inspect_container(made)["NetworkSettings"]["IPAddress"]
+    client.remove_container(made, force=True)
+
+
+@pytest.mark.anyio
+async def test_a_sandbox_of_the_backend_reaches_what_its_task_allows(
+    engine: Engine, site: str, tmp_path: Path
+) -> None:
+    backend = DockerBackend([engine.address.url])
+    layer = tmp_path / "layer"
+    (layer / "workspace").mkdir(parents=True)
+    for path in (tmp_path, layer, layer / "workspace"):
+        path.chmod(0o755)
+        os.chown(path, *backend.owner)
+    spec = SandboxSpec(layers=(layer,), network="allowlist", allowed_hosts=(site,))
+    fetch = (
+        "python3 -c 'import sys, urllib.request as r; "
+        "print(len(r.urlopen(sys.argv[1], timeout=10).read()))' http://{}/hostname 2>&1 | tail -n 1"
+    )
+    async with await backend.start(spec) as sandbox:
+        assert int((await sandbox.shell(fetch.format(site))).stdout) > 0
+        assert b"403" in (await sandbox.shell(fetch.format("evil.example"))).stdout
+        ran = await sandbox.run(["bash", "-c", fetch.format(site)])
+        assert int(ran.stdout) > 0
+        direct = await sandbox.shell(f"exec 3<>/dev/tcp/{site}/80")
+        assert direct.exit_code != 0 and b"unreachable" in direct.stdout
+    containers = len(left(engine))
+    async with await backend.start(spec) as again:  # in the same container, by the same way
+        assert int((await again.shell(fetch.format(site))).stdout) > 0
+        assert len(left(engine)) == containers
+    await backend.close()
+    assert left(engine) == []

@@ -14,6 +14,7 @@ from repodrome.envs.sandbox.direct.client import sandbox_owner, spawner
 from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.docker import reaper
 from repodrome.envs.sandbox.docker.container import Kind
+from repodrome.envs.sandbox.docker.egress import close_egress
 from repodrome.envs.sandbox.docker.engine import Engine
 from repodrome.envs.sandbox.docker.hosts import (
     Host,
@@ -97,7 +98,8 @@ class DockerBackend:
             self.hosts.release(host)
             raise
         network = "none" if spec.network == "none" else "host" if persist else "bridge"
-        kind = Kind(image, spec.limits, network, spec.toolchains, self.runtime)
+        hosts = spec.allowed_hosts if spec.network == "allowlist" else ()
+        kind = Kind(image, spec.limits, network, hosts, spec.toolchains, self.runtime)
         place = await ContainerPlace.on(kind, spec, self.pool, host, self.hosts)
         sandbox = DirectSandbox(place, persist)
         await sandbox.start(live=live)
@@ -132,4 +134,5 @@ class DockerBackend:
                 self._leave.pop()()
         self._ways.clear()
         for host in self.hosts.hosts:
+            await anyio.to_thread.run_sync(close_egress, host.engine)
             host.engine.close()

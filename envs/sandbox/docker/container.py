@@ -22,6 +22,7 @@ from repodrome.envs.sandbox.direct.cgroups import CONTROLLERS
 from repodrome.envs.sandbox.direct.client import Spawner
 from repodrome.envs.sandbox.direct.container import PLACES, STAGE
 from repodrome.envs.sandbox.direct.streams import close_all
+from repodrome.envs.sandbox.docker.egress import Outlet, egress_of
 from repodrome.envs.sandbox.docker.engine import Engine
 from repodrome.envs.sandbox.docker.hardening import USER, host_config
 from repodrome.errors import SandboxError
@@ -37,6 +38,7 @@ class Kind:
         image: its content's id.
         limits: what all its processes together may use.
         network: as Docker names it; ``none`` means that every sandbox gets a loopback of its own.
+        hosts: if any, all that may be reached, and ``network`` counts for nothing.
         binds: directories of the host bound read-only at the same path.
         runtime: the daemon's, or ``""``.
     """
@@ -44,6 +46,7 @@ class Kind:
     image: str
     limits: SandboxLimits
     network: str = "none"
+    hosts: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
     runtime: str = ""
 
@@ -67,6 +70,7 @@ class Container:
     _pidfd: int = -1
     _lease: int = -1
     _fds: dict[str, int] = field(default_factory=dict)
+    _outlet: Outlet | None = None
 
     @classmethod
     def create(
@@ -77,9 +81,11 @@ class Container:
         Raises:
             SandboxError: the daemon can't, or the container ended at once.
         """
-        made = engine.call_now(lambda client: _create(client, kind, labels))
-        container = cls(engine, kind, made, {}, spawner)
+        outlet = egress_of(engine).open(kind.hosts) if kind.hosts else None
+        container = cls(engine, kind, "", {}, spawner, _outlet=outlet)
         try:
+            network = outlet.network if outlet else kind.network
+            container.id = engine.call_now(lambda client: _create(client, kind, network, labels))
             engine.call_now(container._start)
         except BaseException:
             container.remove()
@@ -97,6 +103,8 @@ class Container:
         pid = said["State"]["Pid"]
         words = (entry.partition("=") for entry in said["Config"]["Env"] or ())
         self.env = {name: value for name, _, value in words}
+        if self._outlet is not None:
+            self.env = {**self.env, **self._outlet.env}
         try:
             self._pidfd = os.pidfd_open(pid)
             lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
@@ -107,7 +115,8 @@ class Container:
         self._tell(_directories(lines, self.id))
 
     def _tell(self, cgroups: dict[str, str]) -> None:
-        fds = {k: v for k, v in self._fds.items() if k != "net" or self.kind.network != "none"}
+        alone = self.kind.network == "none" and not self.kind.hosts
+        fds = {k: v for k, v in self._fds.items() if k != "net" or not alone}
         order = self.spawner.order({"adopt": {"id": self.id, "cgroups": cgroups}}, fds)
         order.close()
         close_all(self._fds.values())
@@ -131,18 +140,23 @@ class Container:
         self.spawner.forget(self.id)
         self.abandon()
         with suppress(SandboxError):
-            self.engine.call_now(
-                lambda client: client.remove_container(self.id, force=True, v=True)
-            )
+            if self.id:
+                self.engine.call_now(
+                    lambda client: client.remove_container(self.id, force=True, v=True)
+                )
+        if self._outlet is not None:
+            self._outlet.close()
 
     def abandon(self) -> None:
         """Let go of our ends: the last process that does so ends it."""
         close_all((*self._fds.values(), self._pidfd, self._lease))
         self._fds, self._pidfd, self._lease = {}, -1, -1
+        if self._outlet is not None:
+            self._outlet.abandon()
 
 
-def _create(client: Any, kind: Kind, labels: Mapping[str, str]) -> str:
-    config = host_config(kind.limits, network=kind.network, runtime=kind.runtime)
+def _create(client: Any, kind: Kind, network: str, labels: Mapping[str, str]) -> str:
+    config = host_config(kind.limits, network=network, runtime=kind.runtime)
     made = client.create_container(
         kind.image,
         entrypoint=["cat"],
@@ -151,7 +165,8 @@ def _create(client: Any, kind: Kind, labels: Mapping[str, str]) -> str:
         working_dir="/",
         stdin_open=True,
         labels=dict(labels),
-        hostname="sandbox" if kind.network != "host" else None,
+        # A name of its own is refused where the network is another's.
+        hostname=None if network == "host" or ":" in network else "sandbox",
         host_config=client.create_host_config(
             **config,
             auto_remove=True,

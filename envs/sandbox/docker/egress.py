@@ -19,6 +19,7 @@ import os
 import select
 import threading
 import uuid
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from repodrome.envs.sandbox.docker.hardening import USER, host_config
 from repodrome.envs.sandbox.docker.labels import labels
 from repodrome.errors import SandboxError, UsageError
 
+BASE_IMAGE = "repodrome/base"
 PORT = 3128
 _URL = f"http://127.0.0.1:{PORT}"
 _LOCAL = "localhost,127.0.0.1,::1"
@@ -63,7 +65,7 @@ def check_hosts(hosts: Iterable[str]) -> None:
 
 
 @dataclass(eq=False)
-class Way:
+class Outlet:
     """A sandbox's way out.
 
     Attributes:
@@ -78,6 +80,10 @@ class Way:
     def close(self) -> None:
         """Close it, after the sandbox's container; idempotent; blocks."""
         self._inlet.remove()
+
+    def abandon(self) -> None:
+        """Let go of it, as a forked child must that isn't to hold it."""
+        self._inlet.abandon()
 
 
 class Egress:
@@ -95,7 +101,7 @@ class Egress:
         self._proxies: dict[tuple[str, ...], _Leased] = {}
         os.register_at_fork(after_in_child=self._forked)
 
-    def open(self, hosts: Iterable[str]) -> Way:
+    def open(self, hosts: Iterable[str]) -> Outlet:
         """A way out to these hosts alone; blocks for a quarter of a second and more.
 
         Raises:
@@ -112,7 +118,7 @@ class Egress:
                 served = self._proxies[allowed] = self._start_proxy(allowed)
         words = ["inlet", f"{_PLACE}/socket", str(PORT)]
         inlet = _Leased(self._engine, self._image, words, "none", served.volume)
-        return Way(f"container:{inlet.id}", ENV, inlet)
+        return Outlet(f"container:{inlet.id}", ENV, inlet)
 
     def close(self) -> None:
         """Remove the proxies; close the ways first. Idempotent; blocks."""
@@ -143,6 +149,28 @@ class Egress:
             served.abandon()
         self._proxies = {}
         self._lock = threading.Lock()
+
+
+_of: weakref.WeakKeyDictionary[Engine, Egress] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+os.register_at_fork(before=_making.acquire, after_in_parent=_making.release)
+os.register_at_fork(after_in_child=_making.release)
+
+
+def egress_of(engine: Engine) -> Egress:
+    """The one that this process has at a daemon."""
+    with _making:
+        if engine not in _of:
+            _of[engine] = Egress(engine, BASE_IMAGE)
+        return _of[engine]
+
+
+def close_egress(engine: Engine) -> None:
+    """Close it, where there is one; blocks."""
+    with _making:
+        found = _of.pop(engine, None)
+    if found is not None:
+        found.close()
 
 
 @dataclass(eq=False)
