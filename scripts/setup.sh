@@ -138,3 +138,39 @@ setup_venv() {  # setup_venv EXTRA
     fi
     exec 9>&-
 }
+
+# --- Docker -----------------------------------------------------------------------------------
+
+_docker_answers() { "$PY" -c 'import docker; docker.APIClient(version="auto", timeout=10).ping()' >/dev/null 2>&1; }
+
+setup_docker() {  # a daemon that answers, with the base image; starts one where none runs
+    if ! _docker_answers; then
+        [ -z "${DOCKER_HOST:-}" ] || die "no Docker daemon answers at DOCKER_HOST=$DOCKER_HOST"
+        if ! command -v dockerd >/dev/null; then
+            _apt docker.io || die "missing: a Docker daemon. Run this, then start again:" \
+                "$(_how_to_install docker.io)"
+        fi
+        [ "$(id -u)" = 0 ] || die "no Docker daemon runs, and only root can start one." \
+            "Run this, then start again: sudo systemctl start docker"
+        _start_dockerd
+    fi
+    "$ROOT/scripts/make-base-image"
+}
+
+_start_dockerd() {
+    local log=/var/log/repodrome-dockerd.log tries
+    say "starting dockerd (log: $log)"
+    # A daemon that was killed leaves these, and the next one refuses to start because of them.
+    if ! pgrep -x dockerd >/dev/null 2>&1; then
+        rm -f /var/run/docker.pid /var/run/docker.sock
+        pgrep -x containerd >/dev/null 2>&1 || rm -f /var/run/docker/containerd/containerd.pid
+    fi
+    setsid dockerd >"$log" 2>&1 </dev/null &
+    for tries in $(seq 120); do
+        _docker_answers && return 0
+        kill -0 $! 2>/dev/null || break
+        sleep 0.5
+    done
+    tail -n 20 "$log" >&2
+    die "dockerd did not start; the end of its log is above"
+}

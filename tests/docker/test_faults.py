@@ -114,6 +114,7 @@ async def test_a_container_stopped_in_the_middle_of_a_run(
                 await remove(backend, container_of(sandbox))
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_is_stopped_and_comes_back(breakable: Daemon, tmp_path: Path) -> None:
     backend = DockerBackend(hosts=[breakable.url])
     spec = a_spec(tmp_path, backend.owner)
@@ -132,6 +133,7 @@ async def test_a_daemon_that_is_stopped_and_comes_back(breakable: Daemon, tmp_pa
     await backend.close()
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_crashes_harms_no_running_episode(
     breakable: Daemon, tmp_path: Path
 ) -> None:

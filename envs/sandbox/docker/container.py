@@ -138,7 +138,6 @@ class Container:
     def remove(self) -> None:
         """Kill and remove it; idempotent; blocks. What the daemon can't do now it does later."""
         self.spawner.forget(self.id)
-        self.abandon()
         with suppress(SandboxError):
             if self.id:
                 self.engine.call_now(
@@ -146,6 +145,7 @@ class Container:
                 )
         if self._outlet is not None:
             self._outlet.close()
+        self.abandon()  # only now, or the daemon would be busy removing it, and not wait for that
 
     def abandon(self) -> None:
         """Let go of our ends: the last process that does so ends it."""
