@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.timing import PYTHON, Row, machine
 
-SUBJECTS = ("floors", "imports", "reset", "steps", "forks", "grading", "crowd", "vector")
+SUBJECTS = ("floors", "imports", "reset", "steps", "forks", "grading", "crowd", "vector", "docker")
 
 
 def main() -> int:
