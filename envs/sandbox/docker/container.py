@@ -23,7 +23,7 @@ from repodrome.envs.sandbox.direct.client import Spawner
 from repodrome.envs.sandbox.direct.container import PLACES, STAGE
 from repodrome.envs.sandbox.direct.streams import close_all
 from repodrome.envs.sandbox.docker.egress import Outlet, egress_of
-from repodrome.envs.sandbox.docker.engine import Engine
+from repodrome.envs.sandbox.docker.engine import Engine, remove_container
 from repodrome.envs.sandbox.docker.hardening import USER, host_config
 from repodrome.errors import SandboxError
 
@@ -140,9 +140,7 @@ class Container:
         self.spawner.forget(self.id)
         with suppress(SandboxError):
             if self.id:
-                self.engine.call_now(
-                    lambda client: client.remove_container(self.id, force=True, v=True)
-                )
+                remove_container(self.engine, self.id)
         if self._outlet is not None:
             self._outlet.close()
         self.abandon()  # only now, or the daemon would be busy removing it, and not wait for that

@@ -27,7 +27,12 @@ from typing import Any
 
 from repodrome.envs.sandbox.base import SandboxLimits
 from repodrome.envs.sandbox.docker import proxy
-from repodrome.envs.sandbox.docker.engine import DockerError, Engine, NotFoundError
+from repodrome.envs.sandbox.docker.engine import (
+    DockerError,
+    Engine,
+    NotFoundError,
+    remove_container,
+)
 from repodrome.envs.sandbox.docker.hardening import USER, host_config
 from repodrome.envs.sandbox.docker.labels import labels
 from repodrome.errors import SandboxError, UsageError
@@ -44,7 +49,6 @@ ENV: Mapping[str, str] = {
 _PLACE = "/run/egress"
 _LIMITS = SandboxLimits(memory_mb=128, cpus=1.0, pids=64, cpu_seconds=1 << 30)
 _START_SECONDS = 30
-_END_SECONDS = 20
 
 
 def check_hosts(hosts: Iterable[str]) -> None:
@@ -237,14 +241,9 @@ class _Leased:
         return bool(said["State"]["Running"])
 
     def remove(self) -> None:
-        for gone in (
-            lambda client: client.remove_container(self.id, force=True),
-            # The daemon may have begun to remove it by itself, and holds the volume until it has.
-            lambda client: client.wait(self.id, timeout=_END_SECONDS, condition="removed"),
-        ):
-            with contextlib.suppress(SandboxError):
-                if self.id:
-                    self.engine.call_now(gone)
+        with contextlib.suppress(SandboxError):
+            if self.id:
+                remove_container(self.engine, self.id)
         self.abandon()
         with contextlib.suppress(SandboxError):
             if self.owns_volume:

@@ -201,6 +201,27 @@ def _of_context(name: str) -> dict[str, Any]:
     return {"base_url": context.Host, "tls": context.TLSConfig or False}
 
 
+def remove_container(engine: Engine, container: str) -> None:
+    """Kill and remove a container, and wait until it is gone; blocks. One that isn't there is.
+
+    A daemon that has begun to remove it by itself (``auto_remove``) refuses to, and holds its name,
+    volumes and networks until it is done.
+
+    Raises:
+        SandboxUnavailableError: the daemon can't be reached.
+        DockerError: it won't.
+    """
+    try:
+        engine.call_now(lambda client: client.remove_container(container, force=True, v=True))
+    except NotFoundError:
+        return
+    except DockerError:
+        with suppress(NotFoundError):
+            engine.call_now(
+                lambda client: client.wait(container, timeout=TIMEOUT, condition="removed")
+            )
+
+
 def same_kernel(info: dict[str, Any]) -> bool:
     """Whether a daemon that says this of itself may run on our own kernel."""
     return bool(info.get("KernelVersion") == platform.release() and info.get("OSType") == "linux")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from repodrome.envs.sandbox.docker.engine import DockerError, Engine
+from repodrome.envs.sandbox.docker.engine import DockerError, Engine, remove_container
 from repodrome.envs.sandbox.docker.labels import KIND, OWNER, is_left_behind
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.errors import SandboxError
@@ -105,9 +105,9 @@ def _remove(engine: Engine, wanted: Callable[[Labels], bool], together: int) -> 
             if wanted(labels or {})
         ]
 
-        def gone(thing: _Thing, remove: Callable[[Any, str], object] = remove) -> bool:
+        def gone(thing: _Thing, remove: Callable[[Engine, str], object] = remove) -> bool:
             try:
-                engine.call_now(lambda client: remove(client, thing.id))
+                remove(engine, thing.id)
             except DockerError:  # somebody was faster, or still uses it
                 return False
             return True
@@ -145,13 +145,13 @@ def _images(client: Any) -> _Listed:
     return [(image["Id"], image["Labels"]) for image in found]
 
 
-_SORTS: tuple[tuple[str, Callable[[Any], _Listed], Callable[[Any, str], object]], ...] = (
-    (
-        "container",
-        _containers,
-        lambda client, id_: client.remove_container(id_, force=True, v=True),
-    ),
-    ("network", _networks, lambda client, id_: client.remove_network(id_)),
-    ("volume", _volumes, lambda client, id_: client.remove_volume(id_, force=True)),
-    ("image", _images, lambda client, id_: client.remove_image(id_)),
+def _asked(request: Callable[[Any, str], object]) -> Callable[[Engine, str], object]:
+    return lambda engine, id_: engine.call_now(lambda client: request(client, id_))
+
+
+_SORTS: tuple[tuple[str, Callable[[Any], _Listed], Callable[[Engine, str], object]], ...] = (
+    ("container", _containers, remove_container),
+    ("network", _networks, _asked(lambda client, id_: client.remove_network(id_))),
+    ("volume", _volumes, _asked(lambda client, id_: client.remove_volume(id_, force=True))),
+    ("image", _images, _asked(lambda client, id_: client.remove_image(id_))),
 )
