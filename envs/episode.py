@@ -97,7 +97,13 @@ def _toolbox(spec: str) -> Toolbox:
     presentation = Presentation(
         rename=tools.rename, describe=tools.describe, checks=tools.checks, hints=tools.hints
     )
-    return Toolbox.build(tools.include, tools.exclude, tools.config, presentation=presentation)
+    return Toolbox.build(
+        tools.include,
+        tools.exclude,
+        tools.config,
+        read_only=tools.read_only,
+        presentation=presentation,
+    )
 
 
 def toolbox_for(task: Task, seed: int) -> Toolbox:

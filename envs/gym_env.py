@@ -65,6 +65,8 @@ class RepoEnv(gym.Env[str, Any]):
         UsageError: both ``task`` and ``suite`` were given, or an unknown render mode.
     """
 
+    chooser: ClassVar[type[TaskChooser]] = TaskChooser
+    """Chooses what each episode plays."""
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}  # type: ignore[misc]
 
     def __init__(
@@ -86,7 +88,7 @@ class RepoEnv(gym.Env[str, Any]):
         self.observation_space = observation_space()
         self.action_space = action_space()
         self._member = Member(
-            TaskChooser(task, suite),
+            self.chooser(task, suite),
             sandbox,
             rewards,
             prefetch,

@@ -32,6 +32,13 @@ Nobody answers questions: where something is unclear, take the reading that fits
 _WITH_USER = """\
 The person who asked is there: to ask or tell them something, answer with plain text without \
 calling a tool. They may also speak up while you work; what they said last is what they want."""
+_LOCATE = f"""\
+You find places in a repository that is checked out at {WORKSPACE}. The tools only read; paths are \
+relative to {WORKSPACE}. A turn may have up to {{calls}} calls, which run side by side: use them. \
+There are {{turns}} turns in all, your answer included; without an answer the search was in vain.
+
+Answer with plain text, without calling a tool: a location a line, as path:first-last, for \
+example src/app.py:10-24. Name every line that is asked for, and as few others as you can."""
 _END = "When you are done, {end} with a short summary of what you changed."
 
 
@@ -42,14 +49,24 @@ def initial_messages(task: Task, finish: str | None = "finish") -> list[dict[str
         task: what it is about.
         finish: what the agent calls the tool that finishes; None where it has none.
     """
+    system = _locate_prompt(task) if task.locate.gold else _work_prompt(task, finish)
+    return [
+        {"role": "system", "content": system},
+        {"role": "user", "content": task.instruction.strip()},
+    ]
+
+
+def _work_prompt(task: Task, finish: str | None) -> str:
     place = _PLACE.format(network=_network(task.environment))
     judged = _JUDGED_OTHERWISE if task.verifier.kind == "none" else _JUDGED
     asking = _WITH_USER if task.user.present else _ALONE
     end = f"call `{finish}`" if finish else "answer without calling a tool,"
-    return [
-        {"role": "system", "content": " ".join((place, judged, asking, _END.format(end=end)))},
-        {"role": "user", "content": task.instruction.strip()},
-    ]
+    return " ".join((place, judged, asking, _END.format(end=end)))
+
+
+def _locate_prompt(task: Task) -> str:
+    limits = task.limits
+    return _LOCATE.format(calls=limits.max_calls_per_turn, turns=limits.max_turns)
 
 
 def _network(environment: EnvironmentSpec) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -70,6 +70,9 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         UsageError: ``num_envs`` is no multiple of ``group_size``, or another argument is wrong.
     """
 
+    chooser: ClassVar[type[TaskChooser]] = TaskChooser
+    """Chooses what each episode plays."""
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -102,7 +105,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         # Shared, so that members which play the same task share the Task object as well.
-        chooser = TaskChooser(task, suite)
+        chooser = self.chooser(task, suite)
         self._members = [
             Member(
                 chooser,

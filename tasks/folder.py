@@ -3,7 +3,7 @@
 ::
 
     task.toml         [task] [metadata] [agent] [limits] [context] [source] [environment]
-                      [verifier] [tools] [user] [[rewards]]; every key is optional, unknown
+                      [verifier] [tools] [user] [locate] [[rewards]]; every key is optional, unknown
                       ones are listed, never refused
     instruction.md    what the agent is told
     expected.json     FAIL_TO_PASS and PASS_TO_PASS: exact test ids
@@ -36,6 +36,7 @@ from repodrome.tasks.model import (
     ContextSpec,
     EnvironmentSpec,
     Limits,
+    LocateSpec,
     Metadata,
     RewardSpec,
     Source,
@@ -54,11 +55,18 @@ _TABLES: dict[str, type[BaseModel]] = {
     "context": ContextSpec,
     "environment": EnvironmentSpec,
     "limits": Limits,
+    "locate": LocateSpec,
     "metadata": Metadata,
     "source": Source,
     "tools": ToolsSpec,
     "user": UserSpec,
     "verifier": VerifierSpec,
+}
+# What a task that asks for places has where it doesn't say otherwise.
+_LOCATE: dict[str, dict[str, Any]] = {
+    "limits": {"max_turns": 4, "max_calls_per_turn": 8},
+    "tools": {"read_only": True},
+    "verifier": {"kind": "none"},
 }
 # Tables that hold a list of tables.
 _ENTRIES: dict[type[BaseModel], type[BaseModel]] = {Source: SourceEdit, UserSpec: UserRule}
@@ -93,7 +101,8 @@ def solution_kind(task: Task) -> SolutionKind | None:
 
     ``"script"``: ``solution/solve.sh``; ``"patch"``: ``solution/solution.patch``; ``"files"``:
     ``solution/workspace/``; ``"edits"``: the materialised ``reference`` files, laid over the
-    workspace, undo ``source.edits``; ``"answer"``: ``solution/answer.md`` is said.
+    workspace, undo ``source.edits``; ``"answer"``: ``solution/answer.md``, or the
+    places that are asked for, are said.
     """
     solution = task.folder / "solution"
     if (solution / "solve.sh").is_file():
@@ -104,7 +113,8 @@ def solution_kind(task: Task) -> SolutionKind | None:
         return "files"
     if task.source.edits:
         return "edits"
-    return "answer" if (solution / "answer.md").is_file() else None
+    answers = bool(task.locate.gold) or (solution / "answer.md").is_file()
+    return "answer" if answers else None
 
 
 class _Reader:
@@ -144,7 +154,7 @@ class _Reader:
 
     def _prepared(self, name: str) -> dict[str, Any]:
         """A table with Harbor's spellings and the folder's own defaults filled in."""
-        table = dict(self._table(name))
+        table = {**(_LOCATE.get(name, {}) if self._locates() else {}), **self._table(name)}
         if name == "limits":
             agent = self._table("agent")
             self._note_unknown("agent", agent, _UNDERSTOOD["agent"])
@@ -169,6 +179,9 @@ class _Reader:
         elif name == "verifier" and (self.folder / "tests" / "test.sh").is_file():
             table.setdefault("kind", "script")
         return table
+
+    def _locates(self) -> bool:
+        return bool(self._table("locate").get("gold"))
 
     def _table(self, name: str) -> dict[str, Any]:
         table = self.data.get(name, {})
@@ -235,7 +248,7 @@ class _Reader:
             raise self._fault(
                 "verifier.command", "is missing", 'give the command, e.g. ["make", "check"]'
             )
-        if verifier.kind == "none" and "rewards" not in self.data:
+        if verifier.kind == "none" and "rewards" not in self.data and not self._locates():
             raise self._fault(
                 "verifier.kind", "'none' runs nothing", "add the [[rewards]] that judge instead"
             )
@@ -260,6 +273,8 @@ class _Reader:
 
     def _rewards(self) -> tuple[RewardSpec, ...]:
         given = self.data.get("rewards")
+        if given is None and self._locates():
+            return (RewardSpec(name="retrieval"),)
         if given is None:
             return cast(tuple[RewardSpec, ...], Task.model_fields["rewards"].default)
         if not isinstance(given, list):

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from repodrome.tasks.locate import Location
+
 
 class TaskModel(BaseModel):
     """Base: frozen; unknown keys are ignored here and listed by the folder loader."""
@@ -159,6 +161,7 @@ class ToolsSpec(TaskModel):
     Attributes:
         include: the only tools; None means every standard tool.
         exclude: tools taken away.
+        read_only: of these, only tools that change nothing.
         config: tool name → its settings, e.g. ``{terminal = {max_output_bytes = 20000}}``.
         rename: ``tool`` or ``tool.parameter``, by their own names → what the agent calls them.
         describe: the same keys → another description.
@@ -171,6 +174,7 @@ class ToolsSpec(TaskModel):
 
     include: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    read_only: bool = False
     config: dict[str, dict[str, Any]] = {}
     rename: dict[str, str] = {}
     describe: dict[str, str] = {}
@@ -263,6 +267,26 @@ class ContextSpec(TaskModel):
     budget: int = Field(default=0, ge=0)
     summary: int = Field(default=0, ge=0)
     tokenizer: str = "bytes"
+
+
+class LocateSpec(TaskModel):
+    """A task that asks for places instead of a change: for ``repodrome/Locate-v0``.
+
+    With it, where the task doesn't say otherwise: tools that only read, 8 calls a turn, 4 turns,
+    the verifier ``none`` and the reward ``retrieval``.
+
+    Attributes:
+        gold: the right answer: ``path``, ``path:line`` or ``path:first-last``.
+    """
+
+    gold: tuple[str, ...] = ()
+
+    @field_validator("gold")
+    @classmethod
+    def _are_locations(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Location.parse(text)
+        return value
 
 
 class UserRule(TaskModel):
@@ -370,6 +394,7 @@ class Task(TaskModel):
     limits: Limits = Limits()
     context: ContextSpec = ContextSpec()
     user: UserSpec = UserSpec()
+    locate: LocateSpec = LocateSpec()
     metadata: Metadata = Metadata()
     ignored_keys: tuple[str, ...] = ()
 

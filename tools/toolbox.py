@@ -86,6 +86,7 @@ class Toolbox:
         exclude: Sequence[str] = (),
         config: Mapping[str, Mapping[str, Any]] | None = None,
         *,
+        read_only: bool = False,
         extra: Sequence[Tool] = (),
         presentation: Presentation = Presentation(),  # noqa: B008 - frozen
         max_output_bytes: int = MAX_OUTPUT_BYTES,
@@ -96,6 +97,7 @@ class Toolbox:
             include: the only tools, in this order; None means every standard tool.
             exclude: tools taken away.
             config: tool name → its settings; ``name`` and ``description`` may be among them.
+            read_only: of all these, only tools that change nothing.
             extra: further tools as objects, behind the others.
             presentation: how the agent sees them.
             max_output_bytes: most bytes of any answer.
@@ -120,6 +122,8 @@ class Toolbox:
                 chosen[name] = configured(chosen[name], settings)
             elif name not in tool_names():
                 raise UnknownNameError("tool", name, [*tool_names(), *own])
+        if read_only:
+            chosen = {name: tool for name, tool in chosen.items() if tool.read_only}
         return cls(chosen.values(), presentation=presentation, max_output_bytes=max_output_bytes)
 
     def perturbed(self, kinds: Iterable[Perturbation], key: str) -> Toolbox:

@@ -26,6 +26,7 @@ GROUP = "repodrome.reward"
 _HERE = "repodrome.envs.rewards"
 _BUILTIN = {
     "answer": f"{_HERE}.answer:AnswerReward",
+    "retrieval": f"{_HERE}.retrieval:RetrievalReward",
     "tests": f"{_HERE}.tests:TestsReward",
     "style.lint": f"{_HERE}.style.lint:LintReward",
     "style.format": f"{_HERE}.style.format:FormatReward",

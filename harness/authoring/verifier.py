@@ -10,6 +10,7 @@ from repodrome.envs.grading.pytest_run import PytestRun
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.errors import GradingError
 from repodrome.harness.authoring.findings import Finding, error
+from repodrome.tasks.locate import Location
 from repodrome.tasks.model import Task
 
 _MOST_LOG = 1500  # characters
@@ -27,6 +28,19 @@ _MEND = {
 }
 
 
+def _check_gold(task: Task, pristine: Path) -> list[Finding]:
+    """Places that aren't there."""
+    found = []
+    for text in task.locate.gold:
+        place = Location.parse(text)
+        path = pristine / place.path
+        if path.is_symlink() or not path.is_file():
+            found.append(error("locate", f"{text}: there is no such file", "mend locate.gold"))
+        elif place.last > len(path.read_bytes().splitlines()):
+            found.append(error("locate", f"{text}: the file ends before", "mend locate.gold"))
+    return found
+
+
 def check_verifier(task: Task, hidden: Path | None, pristine: Path) -> list[Finding]:
     """What the verifier needs and the task folder lacks. Blocks while it reads files.
 
@@ -38,6 +52,8 @@ def check_verifier(task: Task, hidden: Path | None, pristine: Path) -> list[Find
         pristine: the workspace as the agent gets it.
     """
     verifier, folder = task.verifier, task.folder / "tests"
+    if task.locate.gold:
+        return _check_gold(task, pristine)
     if verifier.kind == "command" and not verifier.command:
         return [error("verifier", "there is no command", "write verifier.command in task.toml")]
     if verifier.kind == "script" and not (folder / "test.sh").is_file():

@@ -1,4 +1,4 @@
-"""``repodrome task``: list, show, new and validate."""
+"""``repodrome task``: list, show, new, locate and validate."""
 
 from __future__ import annotations
 
@@ -133,6 +133,33 @@ def new(
     made = new_task(folder, name=name or folder.resolve().name, from_repo=from_repo)
     screen.out().print(screen.plain(f"made {made}"))
     screen.progress(f"fill it in, then: repodrome task validate --write {folder}")
+
+
+@app.command()
+def locate(
+    repository: Annotated[Path, typer.Argument(metavar="REPOSITORY", help="A local git clone.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where the task folders go.")],
+    count: Annotated[int, typer.Option(min=1, help="How many tasks at most.")] = 20,
+    scan: Annotated[int, typer.Option(min=1, help="How many commits are looked at.")] = 2000,
+    as_json: JsonOption = False,
+) -> None:
+    """Make tasks from REPOSITORY's history: which lines did a commit have to change?
+
+    Exit status: 0 made some, 1 found none that are of use, 2 bad usage.
+    """
+    from repodrome.harness.authoring.locate_items import locate_items
+
+    made = []
+    for folder in locate_items(repository, out, count=count, scan=scan):
+        made.append(str(folder))
+        if not as_json:
+            screen.out().print(screen.plain(f"made {folder}"))
+    if as_json:
+        screen.print_json({"made": made})
+    if not made:
+        screen.progress("no commit of use: see `repodrome task locate --help`, or try --scan")
+        raise typer.Exit(screen.EXIT_FAILED)
+    screen.progress(f"{len(made)} tasks; play them with: repodrome run {out} --agent oracle")
 
 
 @app.command()

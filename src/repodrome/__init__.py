@@ -1,7 +1,7 @@
 """Sandboxed, agentic coding environments with Gymnasium faces and rewards that can be trusted.
 
-Importing it registers ``repodrome/Repo-v0`` with Gymnasium and nothing else; what is exported here
-is loaded when first used.
+Importing it registers ``repodrome/Repo-v0`` and ``repodrome/Locate-v0`` with Gymnasium and nothing
+else; what is exported here is loaded when first used.
 """
 
 from __future__ import annotations
@@ -110,4 +110,9 @@ if "repodrome/Repo-v0" not in registry:
         id="repodrome/Repo-v0",
         entry_point="repodrome.envs.gym_env:RepoEnv",
         vector_entry_point="repodrome.envs.vector:RepoVectorEnv",
+    )
+    register(
+        id="repodrome/Locate-v0",
+        entry_point="repodrome.envs.locate:LocateEnv",
+        vector_entry_point="repodrome.envs.locate:LocateVectorEnv",
     )

@@ -13,6 +13,7 @@ from tests.conformance.reward_suite import CHECKS, Check
 CASES = (
     ({"name": "answer", "patterns": ["tests", "pass"]}, 0.0, 1.0),
     ({"name": "answer", "patterns": ["x"], "unchanged": True}, 0.0, 1.0),
+    ({"name": "retrieval"}, 0.0, 1.0),
     ({"name": "tests"}, 0.0, 1.0),
     ({"name": "tests", "mode": "fractional"}, 0.0, 1.0),
     ({"name": "style.lint"}, 0.0, 1.0),

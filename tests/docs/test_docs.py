@@ -35,6 +35,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[limits]": model.Limits,
     "[context]": model.ContextSpec,
     "[user]": model.UserSpec,
+    "[locate]": model.LocateSpec,
     "[[user.rules]]": model.UserRule,
 }
 
