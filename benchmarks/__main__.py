@@ -17,7 +17,10 @@ from rich.table import Table
 
 from benchmarks.timing import PYTHON, Row, machine
 
-SUBJECTS = ("floors", "imports", "reset", "steps", "forks", "grading", "crowd", "vector", "docker")
+SUBJECTS = (
+    *("floors", "imports", "reset", "steps", "forks", "grading", "crowd", "vector", "docker"),
+    "rewards",
+)
 
 
 def main() -> int:

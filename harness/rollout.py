@@ -155,6 +155,8 @@ async def play(
 
     begun = time.perf_counter()
     played = task_for(task, all_tools=agent.all_tools)
+    if scoring is not None and scoring.rewards is not None:
+        played = played.model_copy(update={"rewards": scoring.rewards})
     header = Header(
         task_id=task.id,
         task=task_to_json(played),
@@ -261,7 +263,6 @@ class _Run:
                 backend=header.sandbox,
                 context_budget=header.context_budget,
                 tokenizer=header.tokenizer,
-                rewards=scoring.rewards,
                 rules=scoring.rules,
                 training_step=scoring.training_step,
                 on_event=watch,

@@ -67,6 +67,7 @@ class RewardPart(BaseModel):
 
     Attributes:
         auxiliary: gated on the execution rewards.
+        spec: the name that it is made by, where that is another (``rewards.py:Mine``).
         params: the reward's own parameters, so that it can be made again from the report.
     """
 
@@ -79,6 +80,7 @@ class RewardPart(BaseModel):
     auxiliary: bool = False
     parts: dict[str, float] = {}
     notes: tuple[str, ...] = ()
+    spec: str = ""
     params: dict[str, Any] = {}
 
 

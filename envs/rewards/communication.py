@@ -130,10 +130,11 @@ def claims(message: str, trajectory: Trajectory, changed: list[str]) -> Iterator
 
 def _tests_state(trajectory: Trajectory, *, passing: bool) -> str:
     """``true``, ``stale_claim`` or ``false_claim``: what the last run of tests says."""
-    state, edited = "false_claim", False
+    edited = False
     parameter = trajectory.renamed.get("terminal.command", "command")
-    for step in trajectory.steps:
-        for call, result in zip(step.turn.tool_calls, step.results, strict=False):
+    for step in reversed(trajectory.steps):
+        pairs = list(zip(step.turn.tool_calls, step.results, strict=False))
+        for call, result in reversed(pairs):
             tool = tool_of(result)
             if result.error:
                 continue
@@ -141,5 +142,7 @@ def _tests_state(trajectory: Trajectory, *, passing: bool) -> str:
                 edited = True
             elif tool == "terminal" and shell.runs_tests(command_of(call, parameter)):
                 fine = result.data.get("exit_code") == 0 and not _FAILURES.search(result.text)
-                state, edited = "true" if fine or not passing else "false_claim", False
-    return "stale_claim" if state == "true" and edited else state
+                if passing and not fine:
+                    return "false_claim"
+                return "stale_claim" if edited else "true"
+    return "false_claim"

@@ -81,6 +81,7 @@ class Conduct:
     def __init__(self, task: Task, renamed: Mapping[str, str]) -> None:
         self._tools = task.tools
         self._parameter = renamed.get("terminal.command", "command")
+        self._limit = renamed.get("read_file.limit", "limit")
         self._segment = 0
         self._reads: dict[str, _Read] = {}
         self._answers: dict[tuple[str, str], str] = {}
@@ -152,7 +153,7 @@ class Conduct:
         if result.truncated:
             self._truncated.add(key)
         if tool == "read_file" and not result.error:
-            self._remember(result)
+            self._remember(call, result)
 
     def _changes(self, tool: str, call: ToolCall, result: ToolResult) -> bool:
         """Whether files may be others after this call."""
@@ -174,14 +175,17 @@ class Conduct:
         read = self._reads.get(path_of(result))
         return read is not None and last >= first and read.covers(first, last)
 
-    def _remember(self, result: ToolResult) -> None:
+    def _remember(self, call: ToolCall, result: ToolResult) -> None:
         first, last = range_of(result)
         if last < first:
             return
         read = self._reads.setdefault(path_of(result), _Read())
         read.ranges.append((first, last))
         read.total = number(result.data, "total_lines")
-        read.cut = read.cut or result.truncated
+        wanted = call.arguments.get(self._limit) if isinstance(call.arguments, dict) else None
+        # A piece that was asked for is no cut answer.
+        as_wanted = isinstance(wanted, int) and number(result.data, "lines") >= wanted
+        read.cut = read.cut or (result.truncated and not as_wanted)
 
 
 def tool_of(result: ToolResult) -> str:

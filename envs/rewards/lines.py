@@ -138,4 +138,6 @@ def to_lines(data: bytes) -> tuple[str, ...]:
     lines = data.decode("utf-8", "replace").split("\n")
     if not lines[-1]:
         lines.pop()
-    return tuple(line if len(line) <= MAX_LINE else line[:MAX_LINE] for line in lines)
+    if max(map(len, lines), default=0) > MAX_LINE:
+        lines = [line[:MAX_LINE] for line in lines]
+    return tuple(lines)

@@ -114,7 +114,10 @@ def with_evidence(context: RewardContext, rewards: Iterable[Reward]) -> RewardCo
     """
     evidence: dict[str, Any] = dict(context.evidence)
     for reward in rewards:
-        if isinstance(reward, Gathering) and reward.evidence not in evidence:
+        # Looked for by name: isinstance() of a Protocol costs more than most rewards.
+        if not hasattr(reward, "gather") or not isinstance(reward, Gathering):
+            continue
+        if reward.evidence not in evidence:
             # As it will be read back, so that scoring now and scoring again see the same.
             evidence[reward.evidence] = json.loads(json.dumps(reward.gather(context)))
     if evidence.keys() == context.evidence.keys():

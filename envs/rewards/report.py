@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from repodrome.envs.rewards.base import Reward, RewardContext, RewardPart, RewardReport
@@ -22,11 +23,13 @@ class Term(NamedTuple):
 
     Attributes:
         params: what the reward was made with, for the report.
+        spec: the name that it was made by; ``""`` for an object.
     """
 
     reward: Reward
     weight: float
-    params: Mapping[str, Any] = {}
+    params: Mapping[str, Any] = MappingProxyType({})
+    spec: str = ""
 
 
 def rewards_of(task: Task, *, training_step: int | None = None) -> list[tuple[Reward, float]]:
@@ -60,7 +63,7 @@ def _term(given: RewardLike, folder: Path | None, training_step: int | None) -> 
     if spec is not None:
         weight = spec.weight_at(training_step)
         reward = make_reward(spec, folder=folder)
-        return Term(reward, _finite(spec.name, weight), spec.params)
+        return Term(reward, _finite(spec.name, weight), spec.params, spec.name)
     if isinstance(given, tuple):
         reward, weight = given
         return Term(checked(reward, repr(reward)), _finite(repr(reward), weight))
@@ -130,6 +133,7 @@ def score(
                 auxiliary=reward.auxiliary,
                 parts=result.parts,
                 notes=result.notes,
+                spec="" if term.spec == reward.name else term.spec,
                 params=dict(term.params),
             )
         )

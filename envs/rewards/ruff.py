@@ -10,7 +10,6 @@ Rules and their codes: https://docs.astral.sh/ruff/rules/
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -35,8 +34,12 @@ TIMEOUT = 20.0
 MAX_FILES = 500
 MAX_DIAGNOSTICS = 2000
 """Of one file; more are left out."""
+SIMPLE = 5
+"""Functions of this complexity or less are not noted."""
+SYNTAX = "invalid-syntax"
 CRASH = "crash"
 """The code noted for a file that ruff can't be run on."""
+_ROW = re.compile(r"(.+?):(\d+):\d+: ([\w-]+):? (.*)")
 _COMPLEXITY = re.compile(r"`(.*)` is too complex \((\d+) > \d+\)")
 
 
@@ -72,14 +75,17 @@ def gather(context: RewardContext) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="repodrome-ruff-") as name:
         root = Path(name)
         laid = {}
-        for number, (path, _) in enumerate(chosen):
+        for number, (path, data) in enumerate(chosen):
             # The name decides about some rules, but a path of the agent's is never used.
             base = path.rpartition("/")[2]
-            own = base if base in ("__init__.py", "__main__.py") else f"m{base[base.rindex('.') :]}"
-            laid[root / str(number) / own] = number
-        for file, number in laid.items():
-            file.parent.mkdir()
-            file.write_bytes(chosen[number][1])
+            special = base in ("__init__.py", "__main__.py", "__init__.pyi")
+            file = root / (
+                f"{number}/{base}" if special else f"m{number}{base[base.rindex('.') :]}"
+            )
+            laid[file] = number
+            if special:
+                file.parent.mkdir()
+            file.write_bytes(data)
         facts = _facts(root, laid)
     found: dict[str, dict[str, Any]] = {}
     for number, (path, _) in enumerate(chosen):
@@ -105,35 +111,40 @@ def _chosen(files: Sequence[ChangedFile], pristine: Mapping[str, bytes]) -> list
 def _facts(root: Path, laid: Mapping[Path, int]) -> list[dict[str, Any]]:
     """What ruff says of each file, by number."""
     facts: list[dict[str, Any]] = [{"diagnostics": [], "functions": []} for _ in laid]
-    rows = _run(root, root)
-    if rows is None:
+    said = _run(root, root)
+    if said is None:
         # One of the files is at fault: find out which.
-        rows = []
+        said = ""
         for file, number in laid.items():
             alone = _run(root, file)
             if alone is None:
                 facts[number]["diagnostics"].append([CRASH, 1])
-            rows += alone or []
-    for row in rows:
-        fact = facts[laid[Path(row["filename"])]]
-        line = int((row.get("location") or {}).get("row", 1))
-        complexity = _COMPLEXITY.fullmatch(row["message"]) if row["code"] == "C901" else None
+            said += alone or ""
+    by_name = {str(file.relative_to(root)): number for file, number in laid.items()}
+    for row in said.splitlines():
+        found = _ROW.fullmatch(row)
+        if found is None or found[1] not in by_name:
+            continue
+        fact = facts[by_name[found[1]]]
+        code = SYNTAX if found[3] == "SyntaxError" else found[3]  # as older versions have it
+        complexity = _COMPLEXITY.match(found[4]) if code == "C901" else None
         if complexity is not None:
             fact["functions"].append([complexity[1][:200], int(complexity[2])])
         elif len(fact["diagnostics"]) < MAX_DIAGNOSTICS:
-            fact["diagnostics"].append([row["code"] or "invalid-syntax", line])
+            fact["diagnostics"].append([code, int(found[2])])
     for fact in facts:
         fact["diagnostics"].sort()
         fact["functions"].sort()
     return facts
 
 
-def _run(root: Path, target: Path) -> list[dict[str, Any]] | None:
-    """Ruff's own rows; None where the files made it crash or hang."""
+def _run(root: Path, target: Path) -> str | None:
+    """What ruff prints, a diagnostic a line, paths relative to ``root``; None where the files made
+    it crash or hang."""
     argv = [
         *(find_ruff()[0], "check", "--isolated", "--no-cache", "--ignore-noqa", "--quiet"),
-        *("--target-version", "py313", "--output-format", "json"),
-        *("--config", "lint.mccabe.max-complexity=0"),
+        *("--target-version", "py313", "--output-format", "concise"),
+        *("--config", f"lint.mccabe.max-complexity={SIMPLE}"),
         *("--select", ",".join((*RULES, "C901")), str(target)),
     ]
     try:
@@ -153,5 +164,4 @@ def _run(root: Path, target: Path) -> list[dict[str, Any]] | None:
         if done.returncode < 0 or b"panicked" in done.stderr:
             return None
         raise InfraError(f"ruff failed: {done.stderr.decode(errors='replace')[-500:]}")
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
-    return rows
+    return done.stdout.decode("utf-8", "replace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repodrome.harness.cli import machine, replay, run, screen, task
+from repodrome.harness.cli import machine, replay, rewards, run, screen, task
 
 app = typer.Typer(
     name="repodrome",
@@ -17,6 +17,8 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(replay.replay)
+app.command()(rewards.rescore)
+app.command()(rewards.stats)
 app.add_typer(task.app, name="task")
 app.command()(machine.doctor)
 app.command()(machine.clean)

@@ -19,6 +19,18 @@ SandboxOption = Annotated[str, typer.Option("--sandbox", help="Sandbox backend."
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")
 ]
+RewardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reward",
+        metavar="NAME[:KEY=VALUE,…]",
+        help="A term in place of the task's own; may be repeated. weight=0.2 is a key, too.",
+    ),
+]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option("--rules", metavar="FILE", help="A rules file that changes the terms."),
+]
 
 
 def run(
@@ -44,6 +56,11 @@ def run(
     tokenizer: Annotated[
         str | None, typer.Option(help="Counts them: bytes, or an installed one.")
     ] = None,
+    reward: RewardOption = None,
+    rules: RulesOption = None,
+    training_step: Annotated[
+        int | None, typer.Option(min=0, help="For weights with a schedule.")
+    ] = None,
 ) -> None:
     """Play TASK and print its steps as they happen, then its reward report.
 
@@ -52,7 +69,8 @@ def run(
     """
     from repodrome.harness.cli import show
     from repodrome.harness.cli.loop import run as run_loop
-    from repodrome.harness.rollout import play_many
+    from repodrome.harness.cli.rewards import reward_specs
+    from repodrome.harness.rollout import Scoring, play_many
 
     plays = _jobs(task, agent, seed, repeats)
     interactive = plays[0].agent().interactive
@@ -78,6 +96,7 @@ def run(
             concurrency=1 if interactive else jobs,
             on_event=watch,
             on_result=finished,
+            scoring=Scoring(reward_specs(reward), rules, training_step),
         )
 
     try:

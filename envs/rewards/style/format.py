@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 from repodrome.envs.rewards.base import RewardContext, RewardResult
@@ -17,8 +18,9 @@ _TIGHT_COMMA = re.compile(r",[^\s)\]}'\"]")
 _TIGHT_ASSIGN = re.compile(r"^\s*[\w.]+=[^=]")
 _LOOSE_BRACKET = re.compile(r"\( \S|\S \)$")
 _LEAST_LIMIT = 79
-_SAMPLE = 5000
-"""New lines, and surrounding ones, that are looked at, of each file."""
+_MOST_NEW = 2000
+_MOST_AROUND = 150
+"""Lines that are looked at, of each file."""
 
 Feature = Callable[[str], bool]
 
@@ -54,7 +56,7 @@ class FormatReward:
         total, lines, against = 0.0, 0, Counter[str]()
         for delta in judged:
             surroundings = around[delta.path] or _alike(delta, around)
-            new = [line for line in delta.added_lines if line.strip()][:_SAMPLE]
+            new = [line for line in delta.added_lines if line.strip()][:_MOST_NEW]
             distances = _distances(new, surroundings)
             if not delta.final_newline:
                 distances["no newline at the end"] = 1 / len(new)
@@ -74,14 +76,14 @@ def _surroundings(delta: FileDelta) -> list[str]:
     """Lines that were there before and stayed."""
     added = set(delta.added)
     kept = (line for index, line in enumerate(delta.after) if index not in added)
-    return [line for line in kept if line.strip()][:_SAMPLE]
+    return list(islice((line for line in kept if line.strip()), _MOST_AROUND))
 
 
 def _alike(delta: FileDelta, around: dict[str, list[str]]) -> list[str]:
     suffix = delta.path[delta.path.rfind(".") :]
     lines = [line for path, known in sorted(around.items()) if path.endswith(suffix)
              for line in known]  # fmt: skip
-    return lines[:_SAMPLE]
+    return lines[:_MOST_AROUND]
 
 
 def _distances(new: Sequence[str], surroundings: Sequence[str]) -> dict[str, float]:
@@ -106,7 +108,7 @@ def _features(lines: Sequence[str]) -> dict[str, Feature]:
     lengths = sorted(map(len, lines))
     limit = max(_LEAST_LIMIT, lengths[(len(lengths) * 99) // 100]) if lengths else 100
     crlf = 2 * sum(line.endswith("\r") for line in lines) > len(lines) > 0
-    single, double = (sum(line.count(quote) for line in lines) for quote in "'\"")
+    single, double = map("\n".join(lines).count, "'\"")
     # Without a clear custom either will do.
     quote = "'" if double > 3 * single else '"' if single > 3 * double else None
 

@@ -21,7 +21,7 @@ SUPPRESSION = re.compile(
     re.IGNORECASE,
 )
 """Comments that tell a checker to look away."""
-_ALWAYS = ("invalid-syntax", ruff.CRASH)
+_ALWAYS = (ruff.SYNTAX, ruff.CRASH)
 
 
 @dataclass(frozen=True, slots=True)
