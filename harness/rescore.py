@@ -142,10 +142,8 @@ def rescore_all(
         InfraError: evidence had to be gathered, and a linter or judge failed.
     """
     files = trajectory_files(runs)
-    if rules is not None:
-        rules = rules.absolute()
-        read_rules(rules)  # wrong rules are said before anything is read
-    one = partial(_rescore_file, rules=rules, training_step=training_step)
+    made = None if rules is None else read_rules(rules.absolute())
+    one = partial(_rescore_file, rules=made, training_step=training_step)
     if jobs == 1 or len(files) < 2 * CHUNK:
         return [one(file) for file in files]
     # Not forked: whoever calls may have threads.
@@ -153,19 +151,8 @@ def rescore_all(
         return list(pool.map(one, files, chunksize=CHUNK))
 
 
-_read_rules: dict[Path, Rules] = {}
-
-
-def _rescore_file(file: Path, *, rules: Path | None, training_step: int | None) -> Rescored:
-    """In whichever process; the rules are read once in each."""
-    if rules is not None and rules not in _read_rules:
-        _read_rules[rules] = read_rules(rules)
-    return rescore(
-        file,
-        read_trajectory(file),
-        rules=None if rules is None else _read_rules[rules],
-        training_step=training_step,
-    )
+def _rescore_file(file: Path, *, rules: Rules | None, training_step: int | None) -> Rescored:
+    return rescore(file, read_trajectory(file), rules=rules, training_step=training_step)
 
 
 def rescore(

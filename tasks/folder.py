@@ -10,6 +10,7 @@
     workspace/        the agent's tree, where [source] names no other
     environment/      for the Docker backend
     tests/            hidden; read from here for grading only
+    ../suite.toml     of a suite: [[rewards]] for its tasks that have none of their own
     solution/         what the oracle does, in one of these forms (the first that is there):
         solve.sh          a script, run in the sandbox's workspace (Harbor)
         solution.patch    a unified diff, paths relative to the workspace
@@ -139,7 +140,8 @@ class _Reader:
         self._check_source(parts["source"])
         self._check_verifier(parts["verifier"])
         parts["verifier"] = self._with_expected(parts["verifier"])
-        parts["rewards"] = self._rewards()
+        own = "rewards" in self.data or suite is None
+        parts["rewards"] = (None if own else self._suite_rewards()) or self._rewards()
         name = harbor_task.get("name", self.folder.name)
         if not isinstance(name, str) or not name.strip("/ "):
             raise self._fault("task.name", "is not a name", 'write text, e.g. name = "fix-parser"')
@@ -287,6 +289,15 @@ class _Reader:
                 )
             found.append(self._checked(f"rewards.{index}", RewardSpec, entry))
         return tuple(found)
+
+    def _suite_rewards(self) -> tuple[RewardSpec, ...] | None:
+        """The suite's defaults, where it has any."""
+        path = self.folder.parent / "suite.toml"
+        if not path.is_file():
+            return None
+        suite = _Reader(self.folder, _read_toml(path))
+        suite.file = str(path)
+        return suite._rewards() if "rewards" in suite.data else None
 
     def _instruction(self) -> str:
         path = self.folder / "instruction.md"

@@ -142,7 +142,9 @@ class Conduct:
         if result.error in ("infra", "closed", "wall_time", "call_limit", "finished"):
             return
         key = (tool, arguments_text(call))
-        again = self._answers.get(key) == result.text and tool not in _REPEATABLE
+        # An edit that succeeds twice has changed something twice.
+        idle = tool == "terminal" or tool in _LOOKERS or bool(result.error)
+        again = idle and tool not in _REPEATABLE and self._answers.get(key) == result.text
         if again:
             yield "ignored_truncation" if key in self._truncated else "identical_repeat"
         elif tool == "read_file" and not result.error and self._seen(result):

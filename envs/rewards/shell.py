@@ -23,12 +23,18 @@ _HARMLESS = frozenset(
     | {"stat", "du", "diff", "sort", "uniq", "cut", "true", "cd", "date", "whoami", "printf"}
 )
 _HARMLESS_GIT = frozenset({"status", "diff", "log", "show", "blame", "branch", "ls-files", "grep"})
-_TEST_RUNNERS = re.compile(
-    r"(?:^|[\s;&|(/])(?:py\.?test|tox|nox|nosetests|unittest|doctest|ctest|jest|vitest|mocha|rspec|"
-    r"phpunit|(?:npm|yarn|pnpm|bun)\s+(?:run\s+)?test|(?:go|cargo|mvn|gradle|\./gradlew|dotnet|mix|"
-    r"make|just|swift)\s+(?:test|check)|manage\.py\s+test)\b|"
-    r"python[\d.]*\s+\S*tests?[/_]\S*\.py"
+_TEST_RUNNERS = frozenset(
+    {"pytest", "py.test", "tox", "nox", "nosetests", "ctest", "jest", "vitest", "mocha", "rspec"}
+    | {"phpunit", "runtests.py"}
 )
+_TEST_MODULES = frozenset({"pytest", "unittest", "doctest", "tox", "nox", "nose", "nose2"})
+_BUILDERS = frozenset(
+    {"npm", "yarn", "pnpm", "bun", "go", "cargo", "mvn", "gradle", "gradlew", "dotnet", "mix"}
+    | {"make", "just", "swift", "hatch", "rake", "manage.py"}
+)
+_WRAPPERS = frozenset({"uv", "poetry", "pdm", "pipenv", "rye", "timeout", "xvfb-run"})
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
+_TEST_FILE = re.compile(r"(?:^|[/_])tests?(?:[/_.]|$)")
 _HEREDOC_WRITE = re.compile(r"\b(?:cat|tee)\b[^\n|;&]*<<-?\s*['\"\\]?\w+")
 _REDIRECT = re.compile(r"^\d*>{1,2}\|?$")
 _PLACES = frozenset({"/", "/*", "~", "~/", "~/*", "*", ".", "./", "./*", "..", ".git", "./.git"})
@@ -140,7 +146,30 @@ def _git_destroys(words: tuple[str, ...]) -> bool:
 
 def runs_tests(command: str) -> bool:
     """It runs a test suite, or a part of one."""
-    return _TEST_RUNNERS.search(command[:MAX_COMMAND]) is not None
+    return any(_tests(words) for words in simple_commands(command))
+
+
+def _tests(words: tuple[str, ...]) -> bool:
+    while words and words[0] in _WRAPPERS:
+        # "uv run x", "timeout 60 x": what follows is the command.
+        words = words[2:]
+    if not words:
+        return False
+    name, rest = words[0].rpartition("/")[2], words[1:]
+    if name in _TEST_RUNNERS:
+        return True
+    if name in _BUILDERS:
+        return any(word in ("test", "tests", "check") for word in rest[:2])
+    if name == "coverage":
+        name, rest = "python", rest[1:]
+    if not _PYTHON.fullmatch(name):
+        return False
+    if "-m" in rest:
+        return bool(_TEST_MODULES.intersection(rest[rest.index("-m") + 1 :][:1]))
+    scripts = [word for word in rest if word.endswith(".py")]
+    return bool(scripts) and (
+        _TEST_FILE.search(scripts[0]) is not None or "test" in rest[rest.index(scripts[0]) + 1 :]
+    )
 
 
 def only_looks(command: str) -> bool:

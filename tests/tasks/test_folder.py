@@ -223,3 +223,22 @@ def test_tasks_of_several_steps_are_refused_clearly(make_task) -> None:
     (folder / "instruction.md").unlink()
     with pytest.raises(TaskFormatError, match="several steps"):
         load_task(folder)
+
+
+def test_a_suite_gives_rewards_to_tasks_that_have_none(tmp_path: Path) -> None:
+    for name, own in (("plain", ""), ("own", '[[rewards]]\nname = "tests"\nweight = 3\n')):
+        folder = tmp_path / "mine" / name
+        (folder / "workspace").mkdir(parents=True)
+        (folder / "task.toml").write_text(own)
+        (folder / "instruction.md").write_text("Do it.\n")
+    suite_toml = tmp_path / "mine" / "suite.toml"
+    suite_toml.write_text(
+        '[[rewards]]\nname = "tests"\n[[rewards]]\nname = "misuse"\nweight = 0.1\n'
+    )
+    plain, own = (load_task(tmp_path / "mine" / n, suite="mine") for n in ("plain", "own"))
+    assert [(r.name, r.weight) for r in plain.rewards] == [("tests", 1.0), ("misuse", 0.1)]
+    assert [(r.name, r.weight) for r in own.rewards] == [("tests", 3.0)]
+    assert [r.name for r in load_task(tmp_path / "mine" / "plain").rewards] == ["tests"]
+    suite_toml.write_text("rewards = 3\n")
+    with pytest.raises(TaskFormatError, match=r"suite\.toml"):
+        load_task(tmp_path / "mine" / "plain", suite="mine")
