@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -12,7 +13,6 @@ from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.envs.rewards.base import RewardContext
 from repodrome.envs.rewards.record import with_evidence
 from repodrome.envs.rewards.report import Term, score, terms_of
-from repodrome.envs.rewards.ruff import EVIDENCE, find_ruff
 from repodrome.envs.sandbox.base import Change, ChangedFile
 from repodrome.envs.trajectory import AssistantTurn, Step, ToolCall, ToolResult, Trajectory
 from repodrome.harness.rescore import rescore_all
@@ -48,13 +48,11 @@ def run(quick: bool, work: Path) -> Iterator[Row]:
     known = with_evidence(long, [term.reward for term in terms])
     seconds = sample(lambda: _score(_fresh(long), terms), n)
     words = "auxiliary rewards, 200 steps, 500-line change"
-    yield in_ms(f"{words}, {find_ruff()[1]} included", seconds, 20)
+    yield in_ms(f"{words}, ruff {version('ruff')} included", seconds, 20)
     yield in_ms(f"{words}, evidence there", sample(lambda: _score(_fresh(known), terms), n))
-    per_term = (EVIDENCE, *NAMES)
     for term in terms:
         one = sample(lambda term=term: score(_fresh(known), [term]), n)  # type: ignore[misc]
         yield in_ms(f"of that: {term.reward.name}", one)
-    assert per_term
     for steps, lines, count, goal in ((20, 60, 2000, 500), (200, 500, 200, None)):
         with tempfile.TemporaryDirectory(dir=work) as folder:
             size = write_runs(Path(folder), steps, lines, count // (4 if quick else 1), terms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -146,8 +147,9 @@ def rescore_all(
     one = partial(_rescore_file, rules=made, training_step=training_step)
     if jobs == 1 or len(files) < 2 * CHUNK:
         return [one(file) for file in files]
-    # Not forked: whoever calls may have threads.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    # Forking is at hand at once, but no way to go for a process with threads.
+    how = "fork" if threading.active_count() == 1 else "spawn"
+    with ProcessPoolExecutor(jobs, mp_context=get_context(how)) as pool:
         return list(pool.map(one, files, chunksize=CHUNK))
 
 

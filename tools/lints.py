@@ -147,6 +147,7 @@ class RuffLinter:
         ignore: of these, which to leave out.
         line_length: for the rules that want one.
         suppressions: whether ``# noqa`` counts.
+        max_complexity: of a function, for ``C901``.
         timeout: seconds for all files together.
     """
 
@@ -154,6 +155,7 @@ class RuffLinter:
     ignore: tuple[str, ...] = ()
     line_length: int = 88
     suppressions: bool = True
+    max_complexity: int = 10
     timeout: float = 30.0
     name: str = "ruff"
     suffixes: tuple[str, ...] = (".py", ".pyi")
@@ -204,6 +206,9 @@ class RuffLinter:
             "check", "--isolated", "--no-cache", "--no-fix", "--exit-zero", "--quiet",
             "--no-respect-gitignore", "--output-format=json-lines",
             f"--select={','.join(self.select)}", f"--line-length={self.line_length}",
+            # Newer syntax than the linter's default is no fault.
+            "--target-version=py313",
+            f"--config=lint.mccabe.max-complexity={self.max_complexity}",
         ]  # fmt: skip
         if self.ignore:
             arguments.append(f"--ignore={','.join(self.ignore)}")

@@ -24,7 +24,7 @@ class ComplexityReward:
     (1976), as ruff's C901 counts it.
 
     Attributes:
-        limit: complexity that any function may have; at least 5.
+        limit: complexity that any function may have; at least 10.
         half: so much above it is worth half.
     """
 
@@ -36,7 +36,7 @@ class ComplexityReward:
     half: float = 10.0
 
     def __post_init__(self) -> None:
-        check("limit", self.limit, least=ruff.SIMPLE)
+        check("limit", self.limit, least=ruff.COMPLEX)
         check("half", self.half, above=0)
 
     def gather(self, context: RewardContext) -> Any:

@@ -21,7 +21,6 @@ SUPPRESSION = re.compile(
     re.IGNORECASE,
 )
 """Comments that tell a checker to look away."""
-_ALWAYS = (ruff.SYNTAX, ruff.CRASH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class LintReward:
         return Counter(code for code, row in rows if self._counts(code, row in at))
 
     def _counts(self, code: str, changed: bool) -> bool:
-        if code in _ALWAYS:
+        if code == ruff.UNREADABLE:
             return True  # one broken line makes all of the file unreadable
         return changed and (not self.select or code.startswith(tuple(self.select)))
 
