@@ -1,4 +1,4 @@
-"""What this machine can do for the embedded sandbox, and how to mend what it can't."""
+"""What this machine can do for sandboxes, and how to mend what it can't."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Check:
 
 def checks() -> list[Check]:
     """Look at everything; never raises, and leaves nothing behind."""
+    from repodrome.envs.sandbox.docker.doctor import docker_checks
+
     return [
         _kernel(),
         _bwrap(),
@@ -46,6 +48,7 @@ def checks() -> list[Check]:
         _seccomp(),
         _program("git", "git", required=True),
         _program("rg", "ripgrep", required=False),
+        *docker_checks(),
     ]
 
 

@@ -62,14 +62,25 @@ def clean(
     cache: Annotated[
         bool, typer.Option("--cache", help="Empty the whole cache of trees and layers as well.")
     ] = False,
+    all_owners: Annotated[
+        bool,
+        typer.Option(
+            "--all-owners",
+            help="At Docker daemons, also what processes of other machines and containers have "
+            "there, whose end can't be seen from here. Cuts off those that still run.",
+        ),
+    ] = False,
 ) -> None:
-    """Remove what dead processes left: sandboxes, mounts, cgroups, half-built cache entries."""
+    """Remove what dead processes left: sandboxes, containers, cgroups, half-built cache entries."""
+    from repodrome.envs.sandbox.docker.reaper import reap_hosts
     from repodrome.envs.sandbox.reaper import reap
     from repodrome.tasks.store import Store
 
     console = screen.out()
     for line in reap():
         console.print(screen.plain(f"removed {line}"))
+    for line in reap_hosts(all_owners=all_owners):
+        console.print(screen.plain(line))
     cleaned = Store().clean(stale_only=not cache)
     size = cleaned.size / (1 << 20)
     console.print(

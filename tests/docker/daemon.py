@@ -123,11 +123,7 @@ class Daemon:
 
     def remove(self) -> None:
         """End it with all its containers, and remove all its files, mounts and cgroups."""
-        if self._process is not None and self._process.poll() is None:
-            with suppress(Exception), closing(self.client()) as client:
-                for found in client.containers(all=True, quiet=True):
-                    client.remove_container(found["Id"], force=True)
-            self.stop()
+        self.kill()
         _kill_all_of(self.folder)
         _unmount_below(self.folder)
         _remove_cgroups(self._cgroup())

@@ -140,8 +140,12 @@ class NotFoundError(DockerError):
     """The daemon has no such container, image, network or volume."""
 
 
-def connect(address: Address) -> Any:
+def connect(address: Address, *, timeout: float = TIMEOUT) -> Any:
     """A low-level client by the Docker client's own rules.
+
+    Args:
+        address: where the daemon is.
+        timeout: seconds that it gets for each answer.
 
     Raises:
         docker.errors.DockerException: nothing answers there.
@@ -157,7 +161,7 @@ def connect(address: Address) -> Any:
             verify = self.verify if verify is None else verify
             return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
-    options: dict[str, Any] = {"version": "auto", "timeout": TIMEOUT, "num_pools": CONCURRENT}
+    options: dict[str, Any] = {"version": "auto", "timeout": timeout, "num_pools": CONCURRENT}
     options["max_pool_size"] = CONCURRENT
     return Client(**options, **_where(address))
 

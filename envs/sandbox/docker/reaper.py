@@ -11,9 +11,17 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from repodrome.envs.sandbox.docker.engine import DockerError, Engine, remove_container
+from repodrome.envs.sandbox.docker.engine import (
+    Address,
+    DockerError,
+    Engine,
+    connect,
+    remove_container,
+)
+from repodrome.envs.sandbox.docker.hosts import specs_from_environment
 from repodrome.envs.sandbox.docker.labels import KIND, OWNER, is_left_behind
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.errors import SandboxError
@@ -83,6 +91,29 @@ def release_at_exit(engine: Engine) -> Callable[[], None]:
 
     atexit.register(at_exit)
     return lambda: atexit.unregister(at_exit)
+
+
+def reap_hosts(*, all_owners: bool = False) -> list[str]:
+    """:func:`reap` at every daemon that would be used (``repodrome clean``).
+
+    A daemon that was not named, and isn't there, is none to speak of.
+
+    Returns:
+        What was removed, and which daemons could not be asked, a line each.
+
+    Raises:
+        UsageError: REPODROME_DOCKER_HOSTS doesn't read.
+    """
+    lines = []
+    for spec in specs_from_environment():
+        engine = Engine(spec.address, partial(connect, timeout=LAST_SECONDS))
+        try:
+            lines += [f"removed {thing}" for thing in reap(engine, all_owners=all_owners)]
+        except SandboxError as error:
+            if spec.address != Address() or "DOCKER_HOST" in os.environ:
+                lines.append(f"not looked at: {error}")
+        engine.close()
+    return lines
 
 
 def _is_visible(labels: Labels) -> bool:
