@@ -34,6 +34,7 @@ from repodrome.envs.sandbox.base import (
     SandboxSpec,
     Snapshot,
 )
+from repodrome.envs.search_index import EpisodeIndex
 from repodrome.envs.tokens import Tokenizer
 from repodrome.envs.trajectory import (
     AssistantTurn,
@@ -171,7 +172,8 @@ class Episode:
     def _make_runner(self, state: ToolState) -> CallRunner:
         limits = self.task.limits
         workspace = LimitedWorkspace(self.sandbox, limits.command_timeout_sec, self._remaining)
-        context = ToolContext(workspace=workspace, state=state)
+        index = EpisodeIndex(self._prepared, self.sandbox)
+        context = ToolContext(workspace=workspace, state=state, index=index)
         used = self._record.calls
         return CallRunner(self._toolbox, context, limits, self._remaining, used, self._on_event)
 

@@ -158,6 +158,17 @@ class Store:
                 raise
             os.close(fd)
 
+    def discard(self, kind: str, key: str) -> None:
+        """Remove an entry, if it is there. It must not be in use, or be in use by maps of it only.
+
+        Raises:
+            UsageError: the cache can't be written; the message names the fix.
+            SetupError: the disk is full.
+        """
+        final = self.path(kind, key)
+        with self.acquire(kind, key), self.staging(kind) as trash, suppress(FileNotFoundError):
+            final.rename(trash)
+
     @contextmanager
     def staging(self, kind: str) -> Iterator[Path]:
         """A new empty directory on the store's file system; removed at the end unless published.

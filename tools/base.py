@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from repodrome.tools.index.source import IndexSource
 from repodrome.tools.workspace import Workspace
 
 
@@ -60,10 +61,17 @@ class ToolState:
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may use while it runs."""
+    """What a tool may use while it runs.
+
+    Attributes:
+        workspace: the files and processes.
+        state: what the tools of the episode remember.
+        index: the search index of the tree that the workspace began as, if there is one.
+    """
 
     workspace: Workspace
     state: ToolState
+    index: IndexSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

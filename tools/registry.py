@@ -21,14 +21,15 @@ def standard_tools() -> dict[str, Tool]:
     from repodrome.tools.list_dir import ListDir
     from repodrome.tools.read_file import ReadFile
     from repodrome.tools.read_lints import ReadLints
+    from repodrome.tools.semantic_search import SemanticSearch
     from repodrome.tools.terminal import Terminal
     from repodrome.tools.terminal_job import TerminalJob
     from repodrome.tools.todo_write import TodoWrite
     from repodrome.tools.write_file import WriteFile
 
     tools: tuple[Tool, ...] = (
-        ReadFile(), ListDir(), Glob(), Grep(), EditFile(), WriteFile(), DeleteFile(), ApplyPatch(),
-        Terminal(), TerminalJob(), ReadLints(), TodoWrite(), Finish(),
+        ReadFile(), ListDir(), Glob(), Grep(), SemanticSearch(), EditFile(), WriteFile(),
+        DeleteFile(), ApplyPatch(), Terminal(), TerminalJob(), ReadLints(), TodoWrite(), Finish(),
     )  # fmt: skip
     return {tool.name: tool for tool in tools}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repodrome.harness.cli import machine, replay, rewards, run, screen, task
+from repodrome.harness.cli import machine, replay, rewards, run, screen, search, task
 
 app = typer.Typer(
     name="repodrome",
@@ -20,6 +20,7 @@ app.command()(replay.replay)
 app.command()(rewards.rescore)
 app.command()(rewards.stats)
 app.add_typer(task.app, name="task")
+app.command()(search.search)
 app.command()(machine.doctor)
 app.command()(machine.clean)
 app.command()(machine.version)

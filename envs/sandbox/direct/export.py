@@ -80,7 +80,7 @@ class Exporter:
             self._refuse(path, "a directory that can't be read")
             return
         try:
-            if _is_whole(fd) or not self._pristine_is_directory(path):
+            if is_whole(fd) or not self._pristine_is_directory(path):
                 # Replaced or moved here as a whole: what counts is what the agent saw.
                 self._deleted(path)
                 self._merged(path)
@@ -258,7 +258,7 @@ def _open_directory(parent: int, name: str) -> int | None:
     return None
 
 
-def _is_whole(fd: int) -> bool:
+def is_whole(fd: int) -> bool:
     """Whether an upper directory stands for itself alone (opaque), or was moved here (redirect)."""
     for space in ("trusted", "user"):
         for name in _WHOLE:

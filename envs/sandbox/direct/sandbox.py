@@ -14,6 +14,7 @@ import anyio
 from repodrome.envs.sandbox.base import WORKSPACE, Change, Snapshot
 from repodrome.envs.sandbox.beneath import Beneath
 from repodrome.envs.sandbox.direct import cgroup
+from repodrome.envs.sandbox.direct.changed import changed_in
 from repodrome.envs.sandbox.direct.client import Order
 from repodrome.envs.sandbox.direct.export import Exporter
 from repodrome.envs.sandbox.direct.files import (
@@ -175,6 +176,18 @@ class DirectSandbox:
     async def list_dir(self, path: str = ".") -> list[FileInfo]:
         """See :class:`~repodrome.tools.workspace.Workspace`."""
         return self._beneath().list_dir(path)
+
+    async def changed_paths(self) -> list[str] | None:
+        """Paths that the upper layer changes; see :func:`changed_in`."""
+        base = self._open_files().base
+        try:
+            fd = os.open("upper/workspace", DIRECTORY, dir_fd=base)
+        except FileNotFoundError:
+            return []
+        try:
+            return await anyio.to_thread.run_sync(changed_in, fd)
+        finally:
+            os.close(fd)
 
     # -- processes ---------------------------------------------------------------------------
 

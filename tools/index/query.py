@@ -1,0 +1,151 @@
+"""Ranks the chunks of one or several segments for a question.
+
+score = (BM25F / the best BM25F + 0.8 · cosine) · prior, plus 1 where the question names a symbol
+and the chunk defines it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repodrome.tools.index.priors import TEST
+from repodrome.tools.index.segment import Segment, symbol
+from repodrome.tools.index.words import identifiers, query_terms, terms_of
+
+VECTOR_WEIGHT: Final = 0.8
+SYMBOL_BONUS: Final = 1.0
+_SYMBOL_LIKE: Final = re.compile(r"\w*[a-z]\w*_\w|\w*[a-z][A-Z]|_\w")
+_QUOTED: Final = re.compile(r"`([^`\s]+)`|([\w.:]+)\(\)")
+_TEST_TERMS: Final = frozenset(
+    term for word in ("test", "fixture", "spec", "unittest", "pytest") for term in terms_of(word)
+)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A segment, and which of its chunks count.
+
+    Attributes:
+        segment: the chunks.
+        alive: which ones still exist (n, bool); None: all.
+        inside: which ones may be answered (n, bool); None: all.
+    """
+
+    segment: Segment
+    alive: Array | None = None
+    inside: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that was found.
+
+    Attributes:
+        path: of its file, relative to the tree.
+        start: its first line, from 1.
+        end: its last line.
+        name: of the definition; ``""`` for a block.
+        signature: the line that opens it.
+        score: greater is better; comparable within one answer only.
+    """
+
+    path: str
+    start: int
+    end: int
+    name: str
+    signature: str
+    score: float
+
+
+def rank(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> list[Hit]:
+    """The best chunks for a question, best first.
+
+    Args:
+        parts: what to look in.
+        text: the question.
+        vector: the question's vector, if the segments have any.
+        limit: most to give.
+    """
+    terms = query_terms(text)
+    lexical = _lexical(parts, terms)
+    best = max((float(scores.max()) for scores in lexical if len(scores)), default=0.0)
+    wants_tests = not _TEST_TERMS.isdisjoint(terms)
+    totals = []
+    for part, scores in zip(parts, lexical, strict=True):
+        segment = part.segment
+        total = scores / best if best > 0 else scores
+        if vector is not None and segment.vectors.shape[1] == len(vector) > 0:
+            total = total + VECTOR_WEIGHT * np.maximum(segment.vectors @ vector, 0)
+        total = total * segment.priors
+        if not wants_tests:
+            total[segment.tests] *= TEST
+        for wanted in _symbols(text):
+            total[segment.symbols == np.uint64(wanted)] += SYMBOL_BONUS
+        for mask in (part.alive, part.inside):
+            if mask is not None:
+                total[~mask] = 0
+        totals.append(total)
+    return _best(parts, totals, limit)
+
+
+def _lexical(parts: Sequence[Part], terms: dict[int, int]) -> list[Array]:
+    """BM25F of every chunk, the rarity of terms being that in all parts together."""
+    chunks = sum(
+        part.segment.size if part.alive is None else int(part.alive.sum()) for part in parts
+    )
+    scores = [np.zeros(part.segment.size, np.float32) for part in parts]
+    for term, count in terms.items():
+        found = [part.segment.postings(term) for part in parts]
+        with_term = sum(
+            len(docs) if part.alive is None else int(np.count_nonzero(part.alive[docs]))
+            for part, (docs, _) in zip(parts, found, strict=True)
+        )
+        rarity = math.log(1 + (chunks - with_term + 0.5) / (with_term + 0.5))
+        for into, part, (docs, impacts) in zip(scores, parts, found, strict=True):
+            into[docs] += np.float32(math.sqrt(count) * rarity) * impacts
+            if part.alive is not None:
+                into[~part.alive] = 0
+    return scores
+
+
+def _symbols(text: str) -> set[int]:
+    """The names that a question spells out: ``snake_case``, ``camelCase``, `` `quoted` ``, ``f()``.
+
+    A question of one word alone is taken for a name as well.
+    """
+    words = identifiers(text)
+    named = {word for word in words if _SYMBOL_LIKE.match(word)}
+    named.update(first or second for first, second in _QUOTED.findall(text))
+    if len(words) == 1:
+        named.update(words)
+    return {symbol(name) for name in named} - {0}
+
+
+def _best(parts: Sequence[Part], totals: Sequence[Array], limit: int) -> list[Hit]:
+    candidates: list[tuple[float, str, int, Part, int]] = []
+    for part, total in zip(parts, totals, strict=True):
+        # Some more than asked for, so that equal scores are put in order by path, not by chance.
+        count = min(len(total), limit + 20)
+        top = np.argpartition(-total, count - 1)[:count] if count else ()
+        for chunk in top:
+            score = float(total[chunk])
+            if score > 0:
+                path = part.segment.path(int(part.segment.files[chunk]))
+                line = int(part.segment.lines[chunk, 0])
+                candidates.append((-score, path, line, part, int(chunk)))
+    candidates.sort(key=lambda one: one[:3])
+    hits = []
+    for negative, path, start, part, chunk in candidates[:limit]:
+        name, signature = part.segment.label(chunk)
+        end = int(part.segment.lines[chunk, 1])
+        hits.append(Hit(path, start, end, name, signature, -negative))
+    return hits
