@@ -19,6 +19,7 @@ LEGAL: dict[str, dict[str, Any]] = {
     "list_dir": {},
     "glob": {"pattern": "*.txt"},
     "grep": {"pattern": "one"},
+    "semantic_search": {"query": "one"},
     "edit_file": {"path": "a.txt", "old_string": "one", "new_string": "1"},
     "write_file": {"path": "new.txt", "content": "x"},
     "delete_file": {"path": "a.txt"},

@@ -1,8 +1,8 @@
 """Cuts a file into chunks: definitions where there is a grammar for it, line windows elsewhere.
 
 Every line belongs to at most one chunk: to the outermost function around it, else to the innermost
-class, else to the file's own top level. Files are hostile: sizes, nesting and the time to parse are
-bounded, and nothing here recurses.
+class, else to the file's own top level. Files are hostile: sizes and nesting are bounded, nothing
+here recurses, and parsing is another process's.
 """
 
 from __future__ import annotations
@@ -10,35 +10,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import groupby
-from time import monotonic
-from typing import Literal, cast
 
-from repodrome.tools.index.languages import grammar, language_of
+from repodrome.tools.index.definitions import MAX_NAME, Definition, Kind
+from repodrome.tools.index.parsing import definitions
 from repodrome.tools.text import binary_kind
 
 FORMAT = 1
 """Part of every index key: raise it when the same file gives other chunks."""
 MAX_BYTES = 1 << 20
 """Larger files are left out."""
-MAX_PARSED = 512 << 10
-"""Larger files are cut into line windows, whatever their language."""
-PARSE_SECONDS = 2.0
 WINDOW = 50
 """Lines of a window."""
 LONG = 150
 """Lines from which a definition is cut into windows itself."""
 
-Kind = Literal["function", "class", "block", "section", "entry"]
-
 _MAX_DEPTH = 8
 _MAX_LINE = 2000
 _MAX_SIGNATURE = 200
-_MAX_NAME = 200
 _MAX_ABOVE = 40
 _SHORTEST_ENTRY = 4
-_WRAPPERS = frozenset(
-    {"decorated_definition", "export_statement", "template_declaration", "linkage_specification"}
-)
 _ABOVE = re.compile(r"\s*(?://|/\*|\*|#(?!!)|@|--)")
 _WORD = re.compile(r"[^\W\d_]{2}")
 _GENERATED = re.compile(
@@ -67,17 +57,6 @@ class Chunk:
     text: str
 
 
-@dataclass(slots=True)
-class _Definition:
-    """A definition that the parser found; lines from 0, the last one included."""
-
-    start: int
-    end: int
-    line: int  # where it is named, below its comments and decorators
-    kind: Kind
-    name: str
-
-
 def is_left_out(data: bytes) -> bool:
     """Whether a file holds nothing worth finding: too large, binary, minified or generated."""
     if len(data) > MAX_BYTES or binary_kind(data[:8192]):
@@ -94,7 +73,7 @@ def chunk_file(path: str, data: bytes) -> list[Chunk]:
     if is_left_out(data):
         return []
     lines = [line[:_MAX_LINE] for line in data.decode("utf-8", "replace").split("\n")]
-    owners, definitions = _owned(lines, _definitions(path, data))
+    owners, owned = _owned(lines, definitions(path, data))
     own: dict[int, list[int]] = {}
     chunks: list[Chunk] = []
     for owner, group in groupby(range(len(lines)), key=owners.__getitem__):
@@ -103,53 +82,16 @@ def chunk_file(path: str, data: bytes) -> list[Chunk]:
         else:
             chunks += _windows(lines, list(group), None)
     for owner, numbers in own.items():
-        chunks += _windows(lines, numbers, definitions[owner])
+        chunks += _windows(lines, numbers, owned[owner])
     chunks.sort(key=lambda chunk: (chunk.start, -chunk.end))
     return chunks
 
 
-def _definitions(path: str, data: bytes) -> list[_Definition]:
-    language = language_of(path)
-    if language is None or len(data) > MAX_PARSED:
-        return []
-    import tree_sitter
-
-    loaded, query = grammar(language)
-    deadline = monotonic() + PARSE_SECONDS
-    try:
-        # Only a parser that is fed piece by piece can be stopped.
-        tree = tree_sitter.Parser(loaded).parse(
-            lambda byte, _: data[byte : byte + (1 << 16)],
-            progress_callback=lambda *_: monotonic() > deadline,
-        )
-    except ValueError:  # stopped
-        return []
-    cursor = tree_sitter.QueryCursor(query, match_limit=4096)
-    found: dict[tuple[int, int], _Definition] = {}
-    for _, captures in cursor.matches(tree.root_node):
-        (name,) = captures.pop("name")[:1]
-        for kind, (node, *_) in captures.items():
-            outer = node.parent
-            whole = outer if outer is not None and outer.type in _WRAPPERS else node
-            end = whole.end_point
-            last = end.row - (end.column == 0 and end.row > whole.start_point.row)
-            text = (
-                data[name.start_byte : name.end_byte]
-                .decode("utf-8", "replace")[:200]
-                .strip()
-                .strip("\"'`")
-            )
-            key = (whole.start_point.row, last)
-            line = name.start_point.row
-            found.setdefault(key, _Definition(*key, line, cast(Kind, kind), text))
-    return sorted(found.values(), key=lambda one: (one.start, -one.end))
-
-
-def _owned(lines: list[str], found: list[_Definition]) -> tuple[list[int], list[_Definition]]:
+def _owned(lines: list[str], found: list[Definition]) -> tuple[list[int], list[Definition]]:
     """Which definition each line belongs to (-1: none), and the definitions with full names."""
     owners = [-1] * len(lines)
-    kept: list[_Definition] = []
-    around: list[_Definition] = []
+    kept: list[Definition] = []
+    around: list[Definition] = []
     closed = floor = -1  # the last line of the last whole definition; of whatever came last
     for one in found:
         one.end = min(one.end, len(lines) - 1)
@@ -162,7 +104,7 @@ def _owned(lines: list[str], found: list[_Definition]) -> tuple[list[int], list[
         if around and around[-1].kind == "section" and one.kind == "section":
             pass
         elif around:
-            one.name = f"{around[-1].name}.{one.name}"[-_MAX_NAME:]
+            one.name = f"{around[-1].name}.{one.name}"[-MAX_NAME:]
         floor = max(floor, around[-1].line if around else -1)
         if one.kind != "section":
             one.start = _with_comments(lines, one.start, floor)
@@ -184,7 +126,7 @@ def _with_comments(lines: list[str], start: int, floor: int) -> int:
     return first
 
 
-def _windows(lines: list[str], numbers: list[int], owner: _Definition | None) -> list[Chunk]:
+def _windows(lines: list[str], numbers: list[int], owner: Definition | None) -> list[Chunk]:
     """The chunks made of these lines; one, unless there are too many."""
     size = WINDOW if owner is None else LONG
     chunks = []
@@ -195,7 +137,7 @@ def _windows(lines: list[str], numbers: list[int], owner: _Definition | None) ->
         while part and not lines[part[-1]].strip():
             part = part[:-1]
         text = "\n".join([lines[number] for number in part])
-        if not part or not _WORD.search(text):
+        if not part or (owner is None and not _WORD.search(text)):
             continue
         first, last = part[0], part[-1]
         kind: Kind = "block"

@@ -24,7 +24,6 @@ from repodrome.tools.index.segment import Collector, FileFacts
 from repodrome.tools.workspace import FileInfo
 
 MAX_FILES: Final = 2000
-"""Most changed files of a workspace that are indexed; the rest is left out, and counted."""
 MAX_NEW_BYTES: Final = 16 << 20
 """Most bytes of changed files that are read before one query."""
 MAX_WALKED: Final = 100_000
@@ -59,9 +58,16 @@ class Overlay:
     Args:
         index: of the tree that the workspace began as.
         embedder: what the index's vectors are from.
+        max_files: most changed files that are indexed; the rest is left out, and counted.
+
+    Attributes:
+        left_out: changed files that the last search did not look into.
     """
 
-    def __init__(self, index: Index, embedder: Embedder | None) -> None:
+    def __init__(
+        self, index: Index, embedder: Embedder | None, *, max_files: int = MAX_FILES
+    ) -> None:
+        self._max_files = max_files
         self._index = index
         self._embedder = embedder
         self._changed: dict[str, _Changed] = {}
@@ -118,7 +124,10 @@ class Overlay:
             if original is not None and _same(info, original[1]):
                 dirty |= self._back_to_tree(info.path)
                 continue
-            full = len(self._changed) + len(fresh) >= MAX_FILES and info.path not in self._changed
+            full = (
+                len(self._changed) + len(fresh) >= self._max_files
+                and info.path not in self._changed
+            )
             if full or room <= 0:
                 self.left_out += 1
                 continue

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from repodrome.tools.workspace import SCRATCH
+
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
@@ -16,8 +18,9 @@ FORMAT = 1
 
 SKIPPED = frozenset(
     {
-        ".git", ".hg", ".svn", "node_modules", "bower_components", "__pycache__", ".venv", ".tox",
-        ".nox", ".eggs", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".idea",
+        SCRATCH, ".git", ".hg", ".svn", "node_modules", "bower_components", "__pycache__", ".venv",
+        ".tox", ".nox", ".eggs", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis",
+        ".idea",
     }
 )  # fmt: skip
 """Directories that hold nothing of the project's own, by name."""

@@ -1,0 +1,129 @@
+"""The index of a task's tree: made once, shared by its episodes, never at reset."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repodrome.envs.episode import Episode
+from repodrome.envs.sandbox.registry import get_backend
+from repodrome.envs.search_index import INDEX, opened_index
+from repodrome.errors import SetupError
+from repodrome.tasks.model import EnvironmentSpec, Task, ToolsSpec
+from repodrome.tasks.store import Store
+from tests.envs.conftest import call, turn
+from tests.fakes.plain_sandbox import PlainBackend
+
+SEARCH = ToolsSpec(config={"semantic_search": {"embedder": "none"}})
+
+
+def play(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 60))
+
+
+async def found(episode: Episode, query: str) -> str:
+    step = await episode.step(turn(call("semantic_search", query=query)))
+    assert not step.results[0].error, step.results[0].text
+    return step.results[0].text
+
+
+def searchable(make_task: Callable[..., Task], **changes: Any) -> Task:
+    task = make_task(tools=SEARCH, **changes)
+    (task.folder / "workspace" / "a.py").write_text("def zebra_stripes():\n    return 1\n")
+    (task.folder / "workspace" / "b.py").write_text("def giraffe_neck():\n    return 2\n")
+    return task
+
+
+def test_is_made_at_the_first_query_and_shared(
+    make_task: Callable[..., Task], backend: PlainBackend
+) -> None:
+    task = searchable(make_task)
+
+    async def scenario() -> None:
+        async with (
+            await Episode.start(task, backend=backend) as one,
+            await Episode.start(task, backend=backend) as two,
+        ):
+            assert INDEX not in Store().usage()
+            first, second = await asyncio.gather(found(one, "zebra"), found(two, "zebra"))
+            assert first == second and first.startswith("a.py:1-2")
+            assert Store().usage()[INDEX].entries == 1
+            await one.step(turn(call("delete_file", path="a.py")))
+            assert "nothing found" in await found(one, "zebra")
+            assert (await found(two, "zebra")).startswith("a.py:1-2")
+
+    play(scenario())
+
+
+def test_follows_restore_and_fork(make_task: Callable[..., Task], backend: PlainBackend) -> None:
+    task = searchable(make_task)
+
+    async def scenario() -> None:
+        async with await Episode.start(task, backend=backend) as episode:
+            snapshot = await episode.snapshot()
+            await episode.step(turn(call("terminal", command="echo 'lion = 1' > c.py; rm a.py")))
+            assert "c.py" in await found(episode, "lion")
+            async with await episode.fork() as other:
+                assert "c.py" in await found(other, "lion")
+            await episode.restore(snapshot)
+            await snapshot.release()
+            assert "nothing found" in await found(episode, "lion")
+            assert (await found(episode, "zebra")).startswith("a.py")
+
+    play(scenario())
+
+
+def test_an_index_that_cannot_be_read_is_the_machines_fault(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    store = Store(tmp_path / "cache")
+
+    async def scenario() -> None:
+        place, _, _ = await opened_index(tmp_path / "tree", "k", "none", store=store)
+        (place / "terms.npy").write_bytes(b"nonsense")
+        with pytest.raises(SetupError, match="clean --cache"):
+            await opened_index(tmp_path / "tree", "k", "none", store=store)
+
+    play(scenario())
+
+
+def test_in_a_real_sandbox(make_task: Callable[..., Task], sandbox_backend: str) -> None:
+    """Shell edits, deleted, moved and replaced directories, and what set-up has made."""
+    setup = "mkdir made && echo 'def made_by_setup(): pass' > made/m.py && rm b.py"
+    task = searchable(make_task, environment=EnvironmentSpec(setup=(setup,)))
+    old = task.folder / "workspace" / "pack"
+    for name in ("one", "two"):
+        (old / name).mkdir(parents=True)
+        (old / name / "x.py").write_text(f"def walrus_{name}():\n    pass\n")
+
+    async def scenario() -> None:
+        backend = get_backend(sandbox_backend)
+        async with await Episode.start(task, backend=backend) as episode:
+
+            async def run(command: str) -> None:
+                await episode.step(turn(call("terminal", command=command)))
+
+            assert (await found(episode, "made by setup")).startswith("made/m.py:1-1")
+            assert "nothing found" in await found(episode, "giraffe")
+            assert {"pack/one/x.py", "pack/two/x.py"} == places(await found(episode, "walrus"))
+            await run("mv pack/one pack/three; echo 'def walrus_new(): pass' > pack/two/y.py")
+            assert places(await found(episode, "walrus")) == {
+                "pack/three/x.py",
+                "pack/two/x.py",
+                "pack/two/y.py",
+            }
+            await run("rm -r pack; mkdir -p pack/two; echo 'walrus = 1' > pack/two/z.py")
+            assert places(await found(episode, "walrus")) == {"pack/two/z.py"}
+            await run("rm -r pack made; ln -s /etc pack; mkfifo made")
+            assert "nothing found" in await found(episode, "walrus")
+            assert (await found(episode, "zebra")).startswith("a.py:1-2")
+        await backend.close()
+
+    play(scenario())
+
+
+def places(text: str) -> set[str]:
+    return {line.partition(":")[0] for line in text.split("\n")}

@@ -1,0 +1,114 @@
+"""Words, ranking, and segments on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from repodrome.tools.index import index as indexes
+from repodrome.tools.index.index import Index
+from repodrome.tools.index.query import Hit, Part, rank
+from repodrome.tools.index.words import query_terms, term_counts, terms_of
+
+FILES = {
+    "src/http/cookies.py": (
+        "class CookieJar:\n    def parse_header(self, header):\n        pairs = header.split(';')\n"
+        "        return dict(pairs)\n\n    def expire_stale(self, now):\n        for c in self:\n"
+        "            if c.deadline < now:\n                self.remove(c)\n"
+    ),
+    "src/retry.py": (
+        "def backoff_delays(attempts):\n    return [2 ** n for n in range(attempts)]\n\n\n"
+        "def _private_jitter(delay):\n    return delay\n"
+    ),
+    "tests/test_retry.py": "def test_backoff_delays():\n    assert backoff_delays(2) == [1, 2]\n",
+    "README.md": "# Jar\nKeeps cookies.\n## Retrying\nFailed attempts get a backoff.\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        file = tmp_path / "tree" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tmp_path / "tree"
+
+
+def built(tree: Path, target: Path) -> Index:
+    target.mkdir()
+    indexes.build(tree, target)
+    return Index.open(target)
+
+
+def top(index: Index, query: str, limit: int = 5) -> list[Hit]:
+    return rank([Part(index.segment)], query, None, limit)
+
+
+def test_identifiers_are_split_and_stemmed() -> None:
+    assert set(terms_of("parseHeaders")) & set(terms_of("header_parsing"))
+    assert len({terms_of("HTTPServer")[:2], terms_of("http_server")[:2]}) == 1
+    assert term_counts("retry retries retried") == {terms_of("retry")[0]: 3}
+    assert not query_terms("where is the") & term_counts("the is")
+
+
+def test_finds_by_words_names_and_path(tree: Path, tmp_path: Path) -> None:
+    index = built(tree, tmp_path / "index")
+    hit = top(index, "parsing of the cookie header")[0]
+    assert (hit.path, hit.start, hit.end) == ("src/http/cookies.py", 2, 4)
+    assert hit.name == "CookieJar.parse_header" and hit.signature.startswith("def parse_header")
+    assert top(index, "exponential backoff between attempts")[0].path == "src/retry.py"
+    assert top(index, "CookieJar")[0].name == "CookieJar"
+    assert top(index, "what calls `_private_jitter`")[0].name == "_private_jitter"
+    assert top(index, "nothing_like_this_xyzzy") == []
+
+
+def test_tests_rank_lower_unless_asked_for(tree: Path, tmp_path: Path) -> None:
+    index = built(tree, tmp_path / "index")
+    assert top(index, "backoff delays")[0].path == "src/retry.py"
+    assert top(index, "test of backoff delays")[0].path == "tests/test_retry.py"
+
+
+def test_limit_and_order(tree: Path, tmp_path: Path) -> None:
+    index = built(tree, tmp_path / "index")
+    hits = top(index, "cookie backoff delay header", 3)
+    assert len(hits) == 3
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert top(index, "cookie backoff delay header", 3) == hits
+
+
+def test_the_same_tree_gives_the_same_index(tree: Path, tmp_path: Path) -> None:
+    one, two = built(tree, tmp_path / "one"), built(tree, tmp_path / "two")
+    assert np.array_equal(one.segment.terms, two.segment.terms)
+    assert np.array_equal(one.segment.impacts, two.segment.impacts)
+
+
+def test_an_empty_tree_can_be_indexed_and_asked(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    index = built(tmp_path / "tree", tmp_path / "index")
+    assert index.files == {} and top(index, "anything") == []
+
+
+def test_what_is_ignored_binary_or_generated_is_left_out(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name, data in {
+        ".gitignore": b"build/\n*.log\n!keep.log\n",
+        "build/out.py": b"def built_thing(): pass\n",
+        "a.log": b"built thing\n",
+        "keep.log": b"built thing kept\n",
+        "sub/.gitignore": b"/local.py\n",
+        "sub/local.py": b"def built_thing(): pass\n",
+        "sub/deep/local.py": b"def built_thing_deep(): pass\n",
+        ".git/config.py": b"def built_thing(): pass\n",
+        "node_modules/x/index.js": b"function built_thing() {}\n",
+        "bin.dat": b"\x00built thing",
+        "x.min.js": b"function built_thing() {}\n",
+    }.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(data)
+    (tree / "link.py").symlink_to(tree / "build/out.py")
+    (tree / "bad\nname \udcff.py").write_bytes(b"def built_thing_oddly(): pass\n")
+    index = built(tree, tmp_path / "index")
+    found = {hit.path for hit in top(index, "built thing", 20)}
+    assert found == {"keep.log", "sub/deep/local.py", "bad\nname \udcff.py"}
