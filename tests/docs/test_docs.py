@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,14 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
+from repodrome.envs.rewards import communication, effort, misuse
+from repodrome.envs.rewards.registry import _BUILTIN, make_reward
+from repodrome.envs.rewards.rules import read_rules
 from repodrome.harness.cli.app import app
 from repodrome.tasks import model
 from repodrome.tasks.suites import all_task_ids, suite_names
 from repodrome.tools.registry import standard_tools
+from tests.conformance.reward_suite import CHECKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -177,3 +183,53 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def reward_pages() -> dict[str, str]:
+    """The part of docs/rewards.md on each reward, by its name."""
+    parts = re.split(r"\n## ([^\n]+)\n", (ROOT / "docs/rewards.md").read_text())
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(_BUILTIN))
+def test_every_reward_is_documented_with_an_example(name: str) -> None:
+    text = reward_pages()[name]
+    module, _, attribute = _BUILTIN[name].partition(":")
+    fields = dataclasses.fields(getattr(importlib.import_module(module), attribute))
+    rows = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\|(?! [\d.]+ \|)", text, re.MULTILINE))
+    for field in fields:
+        assert field.name in rows, f"{name}: {field.name}"
+        if rows[field.name]:
+            default = field.default
+            if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            shown = tomllib.loads(f"x = {rows[field.name]}")["x"]
+            assert shown == (list(default) if isinstance(default, tuple) else default)
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (table,) = tomllib.loads(example)["rewards"]
+    assert table["name"] == name
+    make_reward(model.RewardSpec.model_validate(table))
+
+
+def test_reward_weights_are_as_shown() -> None:
+    pages = reward_pages()
+    for name, weights in (
+        ("misuse", misuse.WEIGHTS),
+        ("communication", {k: v[:2] for k, v in communication.KINDS.items()}),
+    ):
+        rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|", pages[name], re.MULTILINE)
+        assert {kind: (float(w), float(c)) for kind, w, c in rows} == dict(weights)
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| [`a-z]", pages["effort"], re.MULTILINE)
+    assert {part: float(w) for part, w in rows} == dict(effort.WEIGHTS)
+
+
+def test_the_rules_and_the_reward_shown_are_right(tmp_path: Path) -> None:
+    pages = reward_pages()
+    (rules,) = re.findall(r"```toml\n(.*?)```", pages["Rules files"], re.DOTALL)
+    (tmp_path / "rules.toml").write_text(rules)
+    assert read_rules(tmp_path / "rules.toml").version.startswith("7@")
+    (own,) = re.findall(r"```python\n(.*?)```", pages["Your own"], re.DOTALL)
+    (tmp_path / "rewards.py").write_text(own)
+    reward = make_reward(model.RewardSpec(name="rewards.py:FewFiles"), folder=tmp_path)
+    for check in CHECKS:
+        check(reward, 0.0, 1.0)

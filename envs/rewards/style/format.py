@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -13,16 +13,24 @@ from repodrome.envs.rewards.base import RewardContext, RewardResult
 from repodrome.envs.rewards.bounds import check, clamp
 from repodrome.envs.rewards.lines import FileDelta
 
-_INDENT = re.compile(r"[ \t]*")
 _TIGHT_COMMA = re.compile(r",[^\s)\]}'\"]")
-_TIGHT_ASSIGN = re.compile(r"^\s*[\w.]+=[^=]")
-_LOOSE_BRACKET = re.compile(r"\( \S|\S \)$")
+_TIGHT_ASSIGN = re.compile(r"[\w.]+=[^=]")
 _LEAST_LIMIT = 79
 _MOST_NEW = 2000
 _MOST_AROUND = 150
 """Lines that are looked at, of each file."""
 
-Feature = Callable[[str], bool]
+_FEATURES = (
+    "tabs or blanks against custom",
+    "indented by another width",
+    "longer than usual",
+    "other line ends",
+    "other quotes",
+    "blanks at the end",
+    "no blank behind a comma",
+    "no blanks around =",
+    "blanks inside brackets",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,55 +95,75 @@ def _alike(delta: FileDelta, around: dict[str, list[str]]) -> list[str]:
 
 
 def _distances(new: Sequence[str], surroundings: Sequence[str]) -> dict[str, float]:
-    found = {}
-    for name, against in _features(surroundings).items():
-        usual = _share(surroundings, against)
-        found[name] = max(0.0, _share(new, against) - usual)
-    return found
-
-
-def _share(lines: Sequence[str], feature: Feature) -> float:
-    return sum(map(feature, lines)) / len(lines) if lines else 0.0
-
-
-def _features(lines: Sequence[str]) -> dict[str, Feature]:
-    """What is usual in these lines, each as a test of whether a line goes against it."""
-    tabs = 2 * sum(line.startswith("\t") for line in lines) > sum(
-        line[0] in " \t" for line in lines
-    )
-    wrong_indent = " " if tabs else "\t"
-    unit = _indent_unit(lines)
-    lengths = sorted(map(len, lines))
-    limit = max(_LEAST_LIMIT, lengths[(len(lengths) * 99) // 100]) if lengths else 100
-    crlf = 2 * sum(line.endswith("\r") for line in lines) > len(lines) > 0
-    single, double = map("\n".join(lines).count, "'\"")
-    # Without a clear custom either will do.
-    quote = "'" if double > 3 * single else '"' if single > 3 * double else None
-
-    def indented_oddly(line: str) -> bool:
-        indent = _INDENT.match(line)
-        return indent is not None and not tabs and len(indent[0]) % unit != 0
-
+    """Feature → how much more often new lines go against it than those around them."""
+    custom = _Custom.of(surroundings)
+    here, usual = custom.against(new), custom.against(surroundings)
     return {
-        "indented with tabs or spaces against custom": lambda line: line[0] == wrong_indent,
-        "indented by another width": indented_oddly,
-        "longer than usual": lambda line: len(line) > limit,
-        "other line ends": lambda line: line.endswith("\r") != crlf,
-        "other quotes": lambda line: (
-            quote is not None
-            and quote in line
-            and line.count(quote) > 1
-            and _other(quote) not in line
-        ),
-        "blanks at the end": lambda line: line.removesuffix("\r")[-1:] in (" ", "\t"),
-        "no blank behind a comma": lambda line: _TIGHT_COMMA.search(line) is not None,
-        "no blanks around =": lambda line: _TIGHT_ASSIGN.search(line) is not None,
-        "blanks inside brackets": lambda line: _LOOSE_BRACKET.search(line) is not None,
+        name: max(0.0, here[name] / len(new) - usual[name] / max(1, len(surroundings)))
+        for name in here
     }
 
 
-def _other(quote: str) -> str:
-    return '"' if quote == "'" else "'"
+@dataclass(frozen=True, slots=True)
+class _Custom:
+    """What is usual in some lines.
+
+    Attributes:
+        tabs: they are indented with tabs.
+        unit: blanks of one level.
+        limit: characters that nearly all lines keep to.
+        crlf: lines end so.
+        quote: the other one than is usual; None where either will do.
+    """
+
+    tabs: bool
+    unit: int
+    limit: int
+    crlf: bool
+    quote: str | None
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> _Custom:
+        indented = [line for line in lines if line[0] in " \t"]
+        lengths = sorted(map(len, lines))
+        single, double = map("\n".join(lines).count, "'\"")
+        return cls(
+            tabs=2 * sum(line[0] == "\t" for line in indented) > len(indented),
+            unit=_indent_unit(lines),
+            limit=max(_LEAST_LIMIT, lengths[len(lengths) * 99 // 100]) if lengths else 100,
+            crlf=2 * sum(line[-1] == "\r" for line in lines) > len(lines) > 0,
+            # Without a clear custom either will do.
+            quote="'" if double > 3 * single else '"' if single > 3 * double else None,
+        )
+
+    def against(self, lines: Sequence[str]) -> dict[str, int]:
+        """How many of the lines go against each feature."""
+        unlike, quote = " " if self.tabs else "\t", self.quote or "\0"
+        other = '"' if quote == "'" else "'"
+        found = dict.fromkeys(_FEATURES, 0)
+        for line in lines:
+            text = line.lstrip(" \t")
+            indent = len(line) - len(text)
+            if line[0] == unlike:
+                found["tabs or blanks against custom"] += 1
+            elif not self.tabs and indent % self.unit:
+                found["indented by another width"] += 1
+            if len(line) > self.limit:
+                found["longer than usual"] += 1
+            if (line[-1] == "\r") != self.crlf:
+                found["other line ends"] += 1
+            if quote in text and other not in text and text.count(quote) > 1:
+                found["other quotes"] += 1
+            if text.rstrip("\r")[-1:] in (" ", "\t"):
+                found["blanks at the end"] += 1
+            if "," in text and _TIGHT_COMMA.search(text):
+                found["no blank behind a comma"] += 1
+            # One argument a line is written so, and ends in a comma.
+            if "=" in text and text[-1] != "," and _TIGHT_ASSIGN.match(text):
+                found["no blanks around ="] += 1
+            if "( " in text or " )" in text[1:]:
+                found["blanks inside brackets"] += 1
+        return found
 
 
 def _indent_unit(lines: Sequence[str]) -> int:
