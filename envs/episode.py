@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from repodrome.envs.actions import parse_turn
 from repodrome.envs.calls import CallRunner, not_run
-from repodrome.envs.context import MAX_REQUESTS, ContextBudget, budget_for
+from repodrome.envs.context import ContextBudget, budget_for
 from repodrome.envs.environment import Prepared, prepare
 from repodrome.envs.events import Event, EventHandler
+from repodrome.envs.followup import hear_user, next_context
 from repodrome.envs.gate import Gate
-from repodrome.envs.handover import changed_paths, state_text
 from repodrome.envs.limited import LimitedWorkspace
 from repodrome.envs.prompt import initial_messages, segments_of
 from repodrome.envs.record import Record
@@ -39,7 +39,6 @@ from repodrome.envs.tokens import Tokenizer
 from repodrome.envs.trajectory import (
     AssistantTurn,
     Opening,
-    Said,
     Segment,
     Step,
     StopReason,
@@ -47,7 +46,7 @@ from repodrome.envs.trajectory import (
     Trajectory,
     storable,
 )
-from repodrome.envs.user import Moment, SimulatedUser, user_of, user_words
+from repodrome.envs.user import SimulatedUser, user_of
 from repodrome.errors import InfraError, UsageError
 from repodrome.tasks.model import Task, ToolsSpec
 from repodrome.tools.base import ToolContext, ToolState
@@ -453,14 +452,23 @@ class Episode:
         full = bool(record.asked) or self._budget.reached(record.tokens)
         if record.stop_reason is not None or not (hears or full):
             return None
+        state, turn = self._runner.context.state, record.steps[-1].turn
         opened = None
         try:
             async with self._gate.hold("step", quiet=True):
-                if hears:
-                    await self._hear_user()
+                if self._user is not None and not record.asked:
+                    waits = self._handed_over(turn)
+                    spoke = await hear_user(
+                        self._user, record, self.sandbox, state, handed_over=waits
+                    )
+                    if waits and not spoke:
+                        self._finish(turn)
                 full = bool(record.asked) or self._budget.reached(record.tokens)
                 if full and record.stop_reason is None:
-                    opened = await self._next_context()
+                    left = self.task.limits.max_turns - len(record.steps)
+                    opened = await next_context(
+                        self._budget, record, self.sandbox, state, turns_left=left
+                    )
         except asyncio.CancelledError:
             record.stop_reason = "closed"
             raise
@@ -469,45 +477,6 @@ class Episode:
         if self._gate.is_shut and record.stop_reason is None:
             record.stop_reason = "closed"
         return opened
-
-    async def _hear_user(self) -> None:
-        """Let the user speak; an agent that handed over and gets no answer has finished."""
-        assert self._user is not None
-        record, state = self._record, self._runner.context.state
-        turn = record.steps[-1].turn
-        handed_over = self._handed_over(turn)
-
-        async def changed() -> Sequence[str]:
-            return await changed_paths(self.sandbox, state) or ()
-
-        said = await self._user.reply(Moment(tuple(record.steps), handed_over, changed))
-        if said is not None:
-            state.finished = None
-            record.say(said)
-        elif handed_over:
-            self._finish(turn)
-
-    async def _next_context(self) -> Opening | None:
-        """Ask for a summary; begin the next context once it is there, or in vain."""
-        record, turn = self._record, self._record.steps[-1].turn
-        summarised = bool(
-            record.asked and not turn.tool_calls and not turn.malformed and turn.content.strip()
-        )
-        if not summarised and record.asked < MAX_REQUESTS:
-            record.asked += 1
-            record.say(Said(kind="summary_request", text=self._budget.request(record.asked)))
-            return None
-        summary = self._budget.carried(turn.content) if summarised else ""
-        tools = self._runner.context.state
-        state = state_text(
-            await changed_paths(self.sandbox, tools),
-            todos=tools.todos,
-            earlier=len(record.openings) - 1,
-            turns_left=self.task.limits.max_turns - len(record.steps),
-        )
-        user = [said.text for step in record.steps for said in user_words(step)]
-        messages = self._budget.opening(record.openings[0].messages, summary, state, user)
-        return record.open(messages, "budget" if summarised else "no_summary", summary)
 
     def _remaining(self) -> float:
         """Seconds of the agent's wall time that are left."""

@@ -7,11 +7,14 @@ from 1 and both ends belong to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 MAX_LOCATIONS = 200
 """So many of an answer's locations are read; further ones are left out."""
+MAX_ANSWER_CHARS = 50_000
+"""So much of an answer is read, and of each line :data:`MAX_ROW_CHARS`: agents write it."""
+MAX_ROW_CHARS = 500
 MAX_LINE = 10_000_000
 _WORKSPACE = "/workspace/"
 # Bullets, numbers and code marks around it are no part of it; neither is what follows a blank.
@@ -54,27 +57,37 @@ class Location:
 
 
 def read_answer(text: str) -> list[Location]:
-    """The locations in an agent's answer: each on a line of its own, several ranges by commas.
+    """The locations in an agent's answer: at the beginning of lines, several ranges by commas.
 
-    Other lines are passed over. A path counts only with lines behind it, or with a ``/`` or ``.``
+    Other text is passed over. A path counts only with lines behind it, or with a ``/`` or ``.``
     in it, so that prose isn't taken for files.
     """
     found: list[Location] = []
-    for row in text.splitlines():
-        match = _LOCATION.match(row[:1000])
-        if match is None:
-            continue
-        path = match["path"].removeprefix(_WORKSPACE).removeprefix("./").rstrip(",;.")
-        if not match["lines"]:
+    for row in text[:MAX_ANSWER_CHARS].splitlines():
+        row = row[:MAX_ROW_CHARS]
+        match = _LOCATION.match(row)
+        if match is not None and not match["lines"]:
+            path = _relative(match["path"])
             only = row.strip().strip("`*->+ ") in (match["path"], path)
             if only and ("/" in path or "." in path):
                 found.append(Location(path))
-            continue
-        for part in match["lines"].replace("L", "").replace(" ", "").split(","):
-            first, _, last = part.partition("-")
-            low, high = int(first[:9]), int((last or first)[:9])
-            found.append(Location(path, min(low, high), min(max(low, high), MAX_LINE)))
+        while match is not None and match["lines"]:
+            found += _ranges(_relative(match["path"]), match["lines"])
+            row = row[match.end() :].lstrip(" ,;")  # several on one line
+            match = _LOCATION.match(row)
     return found[:MAX_LOCATIONS]
+
+
+def _relative(path: str) -> str:
+    return path.removeprefix(_WORKSPACE).removeprefix("./").rstrip(",;.")
+
+
+def _ranges(path: str, lines: str) -> Iterator[Location]:
+    """Each range of ``3-5,L9``."""
+    for part in lines.replace("L", "").replace(" ", "").split(","):
+        first, _, last = part.partition("-")
+        low, high = sorted((int(first[:9]), int((last or first)[:9])))
+        yield Location(path, max(1, low), min(max(1, high), MAX_LINE))
 
 
 def by_file(locations: Iterable[Location]) -> dict[str, list[tuple[int, int]]]:

@@ -44,6 +44,8 @@ def test_what_is_no_location(text: str) -> None:
         ("`src/a.py`\nMakefile:3", ["src/a.py", "Makefile:3"]),
         ("I looked at a.py and found:\n\nNothing.\nNote: 3 files", []),
         ("**src/a.py:4-6** – here", ["src/a.py:4-6"]),
+        ("a.py:1-2 b.py:3, c.py:4 and more.py:5", ["a.py:1-2", "b.py:3", "c.py:4"]),
+        ("a.py:0-2", ["a.py:1-2"]),
         ("", []),
     ],
 )
