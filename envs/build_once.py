@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from repodrome.tasks.store import Lock, Store, remove_tree
@@ -21,18 +22,29 @@ async def built(
     found = store.get(kind, key)
     if found is not None:
         return found
+    async with once(store, kind, key):
+        found = store.get(kind, key)
+        if found is not None:
+            return found
+        staged = await asyncio.to_thread(store.new_staging, kind)
+        try:
+            await build(staged)
+            return await asyncio.to_thread(store.publish, staged / "layer", kind, key)
+        finally:
+            await asyncio.to_thread(remove_tree, staged)
+
+
+@asynccontextmanager
+async def once(store: Store, kind: str, key: str) -> AsyncIterator[None]:
+    """Alone among all tasks, threads and processes that build this; look again in it.
+
+    For what lies elsewhere than in the cache (an image in a daemon): then nothing but the lock is
+    the cache's.
+    """
     async with turnstile(f"{store.root} {kind} {key}"):
         lock = await _acquire(store, kind, key)
         try:
-            found = store.get(kind, key)
-            if found is not None:
-                return found
-            staged = await asyncio.to_thread(store.new_staging, kind)
-            try:
-                await build(staged)
-                return await asyncio.to_thread(store.publish, staged / "layer", kind, key)
-            finally:
-                await asyncio.to_thread(remove_tree, staged)
+            yield
         finally:
             lock.release()
 

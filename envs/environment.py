@@ -1,7 +1,9 @@
 """From a task to what its sandboxes are made of: cached, content-addressed layers.
 
+0. for backends that have them, the image: pulled, or built from ``environment/Dockerfile``;
 1. the pristine tree (:mod:`repodrome.tasks.source`), keyed by its content;
-2. the package layer: a virtual environment at ``/env``, keyed by Python, requirements and owner;
+2. the package layer: a virtual environment at ``/env``, keyed by the image, Python, requirements
+   and owner;
 3. the set-up layer: what the task's set-up commands wrote, keyed by the two below it and by them.
 
 2 and 3 are built inside a sandbox with network and the user's own pip settings, once; agent and
@@ -25,6 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio.from_thread
+import anyio.to_thread
+
 from repodrome.envs.build_once import built, turnstile
 from repodrome.envs.sandbox.base import (
     ENV_PREFIX,
@@ -34,14 +39,16 @@ from repodrome.envs.sandbox.base import (
     SandboxLimits,
     SandboxSpec,
 )
-from repodrome.errors import SetupError
+from repodrome.envs.sandbox.image import Image, ImageBackend, ImageSource
+from repodrome.errors import SetupError, UsageError
 from repodrome.tasks.model import EnvironmentSpec, Task
 from repodrome.tasks.store import Store
 
 if TYPE_CHECKING:
+    from repodrome.tasks.origins import Supplied
     from repodrome.tasks.source import Materialised
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raise it when layers are built differently."""
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -105,13 +112,15 @@ async def prepare(
         progress: told, in a line each, what takes time.
 
     Raises:
-        SetupError: a layer could not be built; holds the end of the log.
-        UsageError: the task's source or the cache is wrong.
+        SetupError: a layer or image could not be built; holds the end of the log.
+        UsageError: the task's source or the cache is wrong, or its workspace is an image's, which
+            the backend hasn't.
         SandboxError: the sandbox to build in could not be started, or was lost.
     """
     store = store or Store()
     owner = _owner(backend)
-    scope = (backend.name, owner, store.root)
+    # Images are those of one daemon; layers are any such backend's.
+    scope = (backend if isinstance(backend, ImageBackend) else backend.name, owner, store.root)
     memo = _memo_of(task)
     found = memo.get(scope)
     if found is not None and found.intact:
@@ -132,17 +141,22 @@ async def _prepare(
 ) -> Prepared:
     from repodrome.tasks.source import materialise
 
-    materialised = await asyncio.to_thread(materialise, task, store, owner=owner, progress=tell)
     environment = task.environment
-    python = await _find_python(environment)
-    builder = _Builder(task, backend, store, python, tell)
+    image = await _find_image(task, backend, tell)
+    supplied = _supplied(task, backend, image)
+    materialised = await anyio.to_thread.run_sync(
+        functools.partial(materialise, task, store, owner=owner, progress=tell, supplied=supplied)
+    )
+    python = _python_of(task, image) if image else await _find_python(environment)
+    root = image.id if image else backend.name
+    builder = _Builder(task, backend, store, python, image, tell)
     layers = [materialised.layer]
     package_key = ""
     if environment.packages:
         package_key = _key(
             "packages",
             [python.path, python.version, list(environment.packages), owner],
-            environment.docker_image or backend.name,
+            root,
         )
         layers.append(
             await built(
@@ -158,7 +172,7 @@ async def _prepare(
                 list(environment.setup),
                 sorted(environment.env.items()),
             ],
-            [python.path, python.version, owner, environment.docker_image or backend.name],
+            [python.path, python.version, owner, root],
         )
         layers.append(
             await built(store, "setup", key, functools.partial(builder.setup, tuple(layers)))
@@ -166,7 +180,7 @@ async def _prepare(
     return Prepared(
         spec=SandboxSpec(
             layers=tuple(layers),
-            env=tuple(_base_env(environment, python).items()),
+            env=tuple(_base_env(environment, python, image).items()),
             limits=SandboxLimits(
                 memory_mb=environment.memory_mb,
                 cpus=environment.cpus,
@@ -177,7 +191,7 @@ async def _prepare(
             network=_network(environment),
             allowed_hosts=environment.allowed_hosts,
             toolchains=(python.prefix,) if python.prefix else (),
-            image=environment.docker_image,
+            image=image.id if image else None,
             name=task.id,
         ),
         materialised=materialised,
@@ -189,12 +203,19 @@ class _Builder:
     """Builds the layers of one task in sandboxes with network."""
 
     def __init__(
-        self, task: Task, backend: SandboxBackend, store: Store, python: _Python, tell: Progress
+        self,
+        task: Task,
+        backend: SandboxBackend,
+        store: Store,
+        python: _Python,
+        image: Image | None,
+        tell: Progress,
     ) -> None:
         self._task = task
         self._backend = backend
         self._store = store
         self._python = python
+        self._image = image
         self._tell = tell
 
     async def packages(self, below: tuple[Path, ...], staged: Path) -> None:
@@ -227,7 +248,8 @@ class _Builder:
 
         environment = self._task.environment
         pip = await asyncio.to_thread(pip_settings)
-        env = {**_base_env(environment, self._python), **pip.env, "PYTHONDONTWRITEBYTECODE": "1"}
+        base = _base_env(environment, self._python, self._image)
+        env = {**base, **pip.env, "PYTHONDONTWRITEBYTECODE": "1"}
         prefix = (self._python.prefix,) if self._python.prefix else ()
         spec = SandboxSpec(
             layers=below,
@@ -243,7 +265,7 @@ class _Builder:
             ),
             network="full",
             toolchains=(*prefix, *pip.paths),
-            image=environment.docker_image,
+            image=self._image.id if self._image else None,
             name=f"set-up of {self._task.id}",
         )
         deadline = time.monotonic() + environment.build_timeout_sec
@@ -303,16 +325,92 @@ def _network(environment: EnvironmentSpec) -> NetworkPolicy:
     return "allowlist"
 
 
-def _base_env(environment: EnvironmentSpec, python: _Python) -> dict[str, str]:
+def _base_env(environment: EnvironmentSpec, python: _Python, image: Image | None) -> dict[str, str]:
     directories = [f"{ENV_PREFIX}/bin"]
     if python.prefix:
         directories.append(str(Path(python.path).parent))
     # The hash seed, so that what a program prints of a set is the same in every episode of a group.
-    env = {"PATH": ":".join([*directories, _SYSTEM_PATH]), "PYTHONHASHSEED": "0"}
+    system = dict(image.env).get("PATH", _SYSTEM_PATH) if image else _SYSTEM_PATH
+    env = {"PATH": ":".join([*directories, system]), "PYTHONHASHSEED": "0"}
     if environment.packages:
         env["VIRTUAL_ENV"] = ENV_PREFIX
     env.update(environment.env)
     return env
+
+
+# -- images ---------------------------------------------------------------------------------------
+
+
+async def _find_image(task: Task, backend: SandboxBackend, tell: Progress) -> Image | None:
+    """The task's image, where the backend has images."""
+    environment, folder = task.environment, task.folder / "environment"
+    source = ImageSource(
+        reference=environment.docker_image or "",
+        context=folder if (folder / "Dockerfile").is_file() else None,
+        task=task.id,
+        timeout=environment.build_timeout_sec,
+    )
+    if isinstance(backend, ImageBackend):
+        return await backend.image(source, tell)
+    if source.reference or source.context:
+        if not _has_origin(task):
+            raise UsageError(
+                f"the workspace of task {task.id} is that of its image, and the sandbox "
+                f"{backend.name!r} has no images; play it with the sandbox 'docker' "
+                "(--sandbox docker)"
+            )
+        tell(f"the sandbox {backend.name} has no images; that of {task.id} is left aside")
+    return None
+
+
+def _has_origin(task: Task) -> bool:
+    return bool(task.source.directory or task.source.git or task.source.pypi)
+
+
+def _supplied(task: Task, backend: SandboxBackend, image: Image | None) -> Supplied | None:
+    """The working directory of the task's own image, for a task without a workspace."""
+    from repodrome.tasks.origins import Supplied
+
+    own = task.environment.docker_image or (task.folder / "environment" / "Dockerfile").is_file()
+    if _has_origin(task) or not own or image is None or not image.workdir:
+        return None
+    assert isinstance(backend, ImageBackend)
+    # Called in the thread that materialises.
+    copy_out = functools.partial(backend.copy_out, image, image.workdir)
+    return Supplied(
+        f"{image.workdir} of the image {image.id}",
+        functools.partial(anyio.from_thread.run, copy_out),
+    )
+
+
+def _python_of(task: Task, image: Image) -> _Python:
+    """The image's own interpreter.
+
+    Raises:
+        SetupError: the task needs one and it has none, or one of another version.
+    """
+    wanted, kind = task.environment.python, task.verifier.kind
+    for what, needed in (
+        ("packages", task.environment.packages),
+        (f"{kind} verifier", kind != "command"),
+    ):
+        if needed and not image.python:
+            raise SetupError(
+                f"the image {image.reference} has no python3, which the {what} of task {task.id} "
+                "can't do without. Fix: add it in its Dockerfile (RUN apt-get update && apt-get "
+                "install -y python3 python3-venv)"
+            )
+    if (
+        image.python
+        and wanted != "host"
+        and not f"{image.python_version}.".startswith(f"{wanted}.")
+    ):
+        raise SetupError(
+            f"the image {image.reference} has Python {image.python_version}, and task {task.id} "
+            f"wants {wanted}. Fix: name an image that has it in environment.docker_image, or drop "
+            "environment.python"
+        )
+    return _Python(image.python or "python3", image.python_version, None)
 
 
 # -- Python ---------------------------------------------------------------------------------------
@@ -320,8 +418,6 @@ def _base_env(environment: EnvironmentSpec, python: _Python) -> dict[str, str]:
 
 async def _find_python(environment: EnvironmentSpec) -> _Python:
     wanted = environment.python
-    if environment.docker_image:
-        return _Python("python3", wanted, None)
     if wanted == "host":
         if environment.packages and importlib.util.find_spec("ensurepip") is None:
             raise SetupError(
@@ -364,7 +460,7 @@ def _to_bind(prefix: str) -> str | None:
 
 # -- remembering ----------------------------------------------------------------------------------
 
-_Scope = tuple[str, tuple[int, int], Path]
+_Scope = tuple[object, tuple[int, int], Path]
 _memos: dict[int, tuple[weakref.ref[Task], dict[_Scope, Prepared]]] = {}
 
 

@@ -8,7 +8,7 @@
     instruction.md    what the agent is told
     expected.json     FAIL_TO_PASS and PASS_TO_PASS: exact test ids
     workspace/        the agent's tree, where [source] names no other
-    environment/      for the Docker backend
+    environment/      Dockerfile and what it copies, for the Docker backend
     tests/            hidden; read from here for grading only
     ../suite.toml     of a suite: [[rewards]] for its tasks that have none of their own
     solution/         what the oracle does, in one of these forms (the first that is there):
@@ -171,12 +171,12 @@ class _Reader:
             if not any(table.get(key) for key in ("directory", "git", "pypi")):
                 if (self.folder / "workspace").is_dir():
                     table["directory"] = "workspace"
-                elif "source" in self.data:
+                elif "source" in self.data and not self._has_image():
                     raise self._fault(
                         "source",
                         "names no origin and there is no workspace/ folder",
                         "add 'directory', 'git' with 'commit', or 'pypi' with 'version' and "
-                        "'sha256', or put the files in workspace/",
+                        "'sha256', put the files in workspace/, or give an image that has them",
                     )
         elif name == "verifier" and (self.folder / "tests" / "test.sh").is_file():
             table.setdefault("kind", "script")
@@ -184,6 +184,11 @@ class _Reader:
 
     def _locates(self) -> bool:
         return bool(self._table("locate").get("gold"))
+
+    def _has_image(self) -> bool:
+        """Its workspace may be the image's: see :func:`repodrome.envs.environment.prepare`."""
+        dockerfile = self.folder / "environment" / "Dockerfile"
+        return bool(self._table("environment").get("docker_image")) or dockerfile.is_file()
 
     def _table(self, name: str) -> dict[str, Any]:
         table = self.data.get(name, {})

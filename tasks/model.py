@@ -46,7 +46,9 @@ class SourceEdit(TaskModel):
 
 
 class Source(TaskModel):
-    """Where the pristine workspace comes from: ``directory``, ``git`` or ``pypi``; none: empty.
+    """Where the pristine workspace comes from: ``directory``, ``git`` or ``pypi``.
+
+    With none of them it is the working directory of the task's image, or empty where it has none.
 
     Attributes:
         directory: a directory, relative to the task folder (default: ``workspace`` where present).
@@ -88,9 +90,11 @@ class EnvironmentSpec(TaskModel):
     Attributes:
         packages: Python requirements installed into ``/env`` at set-up, for agent and grader alike.
         setup: shell commands run once in ``/workspace`` at set-up, with network, as a cached layer.
-        python: ``"host"`` (the interpreter that runs repodrome) or a version such as ``"3.12"``.
+        python: ``"host"`` (the interpreter that runs repodrome) or a version such as ``"3.12"``;
+            in an image it is the image's ``python3``, whose version has to fit.
         env: environment variables of every command.
-        docker_image: for the Docker backend.
+        docker_image: for the Docker backend; default: built from ``environment/Dockerfile``, else
+            the base image.
         network_mode: what the agent's and the grader's sandboxes reach: ``none``, ``allowlist``
             (HTTP to ``allowed_hosts``; needs the Docker backend) or ``full``.
         allowed_hosts: names, ``*.names``, addresses or ranges, each with ``:port`` if wanted.

@@ -13,9 +13,10 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from repodrome.errors import TaskFormatError
+from repodrome.errors import SetupError, TaskFormatError
 from repodrome.tasks.gitrepo import FILE_TIME, GIT_TIME
 from repodrome.tasks.globs import covers
 from repodrome.tasks.model import Source, Task
@@ -28,7 +29,20 @@ _SCRUBBED_SUFFIXES = (".pyc", ".pyo")
 Progress = Callable[[str], None]
 
 
-def origin_id(task: Task) -> str:
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """A tree from elsewhere (a Docker image), for a task whose source names no origin.
+
+    Attributes:
+        id: what identifies its content.
+        fetch: writes it to the file that it is given, as a tar archive with one top directory.
+    """
+
+    id: str
+    fetch: Callable[[Path], None]
+
+
+def origin_id(task: Task, supplied: Supplied | None = None) -> str:
     """What identifies the source's content: a tree's hash, a commit, an sdist's hash."""
     source = task.source
     if source.pypi:
@@ -37,10 +51,17 @@ def origin_id(task: Task) -> str:
         return f"git:{source.commit}"
     if source.directory:
         return f"tree:{hash_tree(task, task.folder / source.directory)}"
-    return "empty"
+    return f"supplied:{supplied.id}" if supplied else "empty"
 
 
-def fill(task: Task, target: Path, scratch: Path, store: Store, progress: Progress) -> None:
+def fill(
+    task: Task,
+    target: Path,
+    scratch: Path,
+    store: Store,
+    progress: Progress,
+    supplied: Supplied | None = None,
+) -> None:
     """Put the source's files into the empty directory ``target``; ``remove`` is done already.
 
     Raises:
@@ -61,6 +82,8 @@ def fill(task: Task, target: Path, scratch: Path, store: Store, progress: Progre
         fetch_tree(url, source.commit or "", target, scratch)
     elif source.directory:
         _copy(task, task.folder / source.directory, target)
+    elif supplied:
+        _unpack_supplied(supplied, target, scratch, progress)
     _take_out(target, source.remove)
     _check(task, target)
 
@@ -111,6 +134,23 @@ def unpack_sdist(task: Task, archive: Path, target: Path, scratch: Path) -> None
         )
     for entry in list(tops[0].iterdir()):
         entry.rename(target / entry.name)
+
+
+def _unpack_supplied(supplied: Supplied, target: Path, scratch: Path, progress: Progress) -> None:
+    """Unpack what can be in a workspace; the rest is named, and stays where it came from."""
+    archive, unpacked = scratch / "supplied.tar", scratch / "unpacked"
+    supplied.fetch(archive)
+    unpacked.mkdir()
+    try:
+        refused = unpack(archive, unpacked)
+    except (tarfile.TarError, EOFError) as exc:
+        raise SetupError(f"the archive of {supplied.id} can't be read ({exc})") from exc
+    if refused:
+        name, why = refused[0]
+        progress(f"left out of the workspace: {len(refused)}, such as {name} ({why})")
+    for top in unpacked.iterdir():
+        for entry in list(top.iterdir()):
+            entry.rename(target / entry.name)
 
 
 def hash_tree(task: Task, directory: Path) -> str:

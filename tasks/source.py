@@ -19,7 +19,15 @@ from repodrome.tasks.edits import apply_edits
 from repodrome.tasks.gitrepo import FILE_TIME, make_repository
 from repodrome.tasks.globs import compiled, covers
 from repodrome.tasks.model import Task
-from repodrome.tasks.origins import Progress, fill, normalise, origin_id, set_times, walk
+from repodrome.tasks.origins import (
+    Progress,
+    Supplied,
+    fill,
+    normalise,
+    origin_id,
+    set_times,
+    walk,
+)
 from repodrome.tasks.store import Store
 
 KIND = "pristine"
@@ -58,6 +66,7 @@ def materialise(
     *,
     owner: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    supplied: Supplied | None = None,
 ) -> Materialised:
     """The task's pristine layer, made if the store hasn't got it. Blocks: call it in a thread.
 
@@ -69,6 +78,7 @@ def materialise(
         store: where it is kept.
         owner: uid and gid that the layer's files get (needs root); None leaves them ours.
         progress: told in a few words what is being done, whenever that takes time.
+        supplied: the tree, where the task's source names no origin.
 
     Raises:
         TaskFormatError: the source, a glob or an edit doesn't fit; names key and fix.
@@ -76,13 +86,13 @@ def materialise(
         SetupError: the source can't be reached, or the disk is full.
     """
     tell: Progress = progress or (lambda _: None)
-    origin = origin_id(task)
+    origin = origin_id(task, supplied)
     key = _key(task, origin, owner)
 
     def build(staged: Path) -> None:
         tell(f"preparing the workspace of {task.id}")
         with store.staging("scratch") as scratch:
-            _build(task, store, staged, scratch, tell)
+            _build(task, store, staged, scratch, tell, supplied)
         if owner is not None:
             _chown(staged / "layer", owner)
         if task.source.directory and origin_id(task) != origin:
@@ -110,13 +120,20 @@ def _key(task: Task, origin: str, owner: tuple[int, int] | None) -> str:
     return hashlib.sha256(deciding.encode()).hexdigest()
 
 
-def _build(task: Task, store: Store, staged: Path, scratch: Path, tell: Progress) -> None:
+def _build(
+    task: Task,
+    store: Store,
+    staged: Path,
+    scratch: Path,
+    tell: Progress,
+    supplied: Supplied | None,
+) -> None:
     workspace, hidden, reference = (
         staged / part for part in ("layer/workspace", "hidden", "reference")
     )
     for directory in (workspace, staged / "layer/env", staged / "layer/home", hidden, reference):
         directory.mkdir(parents=True)
-    fill(task, workspace, scratch, store, tell)
+    fill(task, workspace, scratch, store, tell, supplied)
     _hide(task, workspace, hidden)
     apply_edits(task, workspace, reference)
     count = normalise(workspace)

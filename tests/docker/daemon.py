@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from repodrome.envs.sandbox.docker.images import base_reference
 from repodrome.envs.sandbox.owner import Owner
 
 PREFIX = "rd-daemon-"
@@ -256,6 +257,9 @@ def running(
         daemon.start()
         if image is not None:
             daemon.load(image_tar(image))
+        if image == BASE:
+            with closing(daemon.client()) as client:
+                client.tag(BASE, *base_reference().rsplit(":", 1))
         yield daemon
     finally:
         daemon.remove()

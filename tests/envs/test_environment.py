@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from repodrome.errors import SetupError, UsageError
 from repodrome.tasks.model import EnvironmentSpec, Task
 from tests.envs.conftest import call, turn
 from tests.fakes.plain_sandbox import PlainBackend
+from tests.fakes.wheel import write_wheel
 
 
 def test_pip_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,17 +103,6 @@ def test_a_cleaned_cache_is_built_again(task: Task, backend: PlainBackend, tmp_p
     assert again is not first and again.intact
 
 
-def _wheel(folder: Path) -> None:
-    """The smallest wheel there can be, as an index would serve it."""
-    info = "demopkg-1.0.dist-info"
-    with zipfile.ZipFile(folder / "demopkg-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("demopkg.py", "ANSWER = 42\n")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: demopkg\nVersion: 1.0\n")
-        tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        wheel.writestr(f"{info}/WHEEL", tags)
-        wheel.writestr(f"{info}/RECORD", "")
-
-
 @pytest.mark.slow
 def test_packages_in_a_real_sandbox(
     make_task: Callable[..., Task],
@@ -127,7 +116,7 @@ def test_packages_in_a_real_sandbox(
     links = Path(tempfile.mkdtemp(prefix=".test-links-", dir=Path(__file__).parent))
     request.addfinalizer(lambda: shutil.rmtree(links))
     links.chmod(0o755)
-    _wheel(links)
+    write_wheel(links)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
     task = make_task(environment=EnvironmentSpec(packages=("demopkg",), setup=("touch made",)))

@@ -23,10 +23,12 @@ from repodrome.envs.sandbox.docker.hosts import (
     specs_from_environment,
     specs_of,
 )
+from repodrome.envs.sandbox.docker.images import Images
 from repodrome.envs.sandbox.docker.labels import labels
 from repodrome.envs.sandbox.docker.place import ContainerPlace
 from repodrome.envs.sandbox.docker.pool import Pool
 from repodrome.envs.sandbox.docker.way import Way, choose
+from repodrome.envs.sandbox.image import Image, ImageSource, Progress
 from repodrome.envs.sandbox.prefetch import Prefetched
 from repodrome.errors import SandboxError
 
@@ -48,6 +50,7 @@ class DockerBackend:
         self.hosts = Hosts(specs_of(hosts) or specs_from_environment())
         self.pool = Pool(spawner, lambda: labels("sandbox"))
         self.prefetched: Prefetched[DirectSandbox] = Prefetched(self._start)
+        self.images = Images()
         self._ways: dict[Host, Way] = {}
         self._leave: list[Callable[[], None]] = []
         self._lock = threading.Lock()
@@ -73,6 +76,18 @@ class DockerBackend:
         assert trouble is not None
         raise trouble
 
+    async def image(self, source: ImageSource, progress: Progress) -> Image:
+        """See :class:`~repodrome.envs.sandbox.image.ImageBackend`."""
+        host = await self.hosts.acquire(beyond=True)
+        try:
+            return await self.images.ensure(host.engine, source, progress)
+        finally:
+            self.hosts.release(host)
+
+    async def copy_out(self, image: Image, path: str, target: Path) -> None:
+        """See :class:`~repodrome.envs.sandbox.image.ImageBackend`."""
+        await self.images.copy_out(image, path, target)
+
     async def start(
         self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
     ) -> DirectSandbox:
@@ -93,7 +108,7 @@ class DockerBackend:
         host = await self.hosts.acquire(beyond=not live)
         try:
             await self._way(host)
-            image = spec.image or "repodrome/base"
+            image = await self.images.bring(host.engine, spec.image)
         except BaseException:
             self.hosts.release(host)
             raise

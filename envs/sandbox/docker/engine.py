@@ -6,7 +6,7 @@ import functools
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -103,9 +103,37 @@ class Engine:
         client = self.client()
         return self._translated(lambda: request(client))
 
+    async def follow(
+        self,
+        request: Callable[[Any], Iterable[dict[str, Any]]],
+        see: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Send a request that answers little by little, ``client.build(…, decode=True)``.
+
+        It has a connection of its own: if the caller is cancelled, that is cut off, by which the
+        daemon knows that nobody waits for the answer any more.
+
+        Args:
+            see: told each entry of the answer, in a thread.
+
+        Raises:
+            SandboxUnavailableError: the daemon can't be reached, or is gone before the end.
+            NotFoundError: what was asked for isn't there.
+            DockerError: the daemon refused.
+        """
+        following = _Following(functools.partial(self._make, self.address))
+        try:
+            await anyio.to_thread.run_sync(
+                lambda: self._translated(lambda: following.read(request, see)),
+                abandon_on_cancel=True,
+            )
+        finally:
+            following.cut_off()
+
     def _translated(self, action: Callable[[], Answer]) -> Answer:
         import docker.errors
         import requests.exceptions
+        import urllib3.exceptions
 
         try:
             return action()
@@ -115,7 +143,8 @@ class Engine:
             raise DockerError(f"{self.name} refused: {_explained(error)}") from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise self._unreachable(f"can't be reached ({_cause(error)}). Fix: {FIX}") from error
-        except (OSError, EOFError) as error:  # a stream that broke off in the middle
+        # A stream that broke off in the middle.
+        except (OSError, EOFError, urllib3.exceptions.HTTPError) as error:
             raise self._unreachable(f"went away: {error}") from error
 
     def _unreachable(self, why: str) -> SandboxUnavailableError:
@@ -130,6 +159,50 @@ class Engine:
         if client is not None and self._pid == os.getpid():
             with suppress(Exception):
                 client.close()
+
+
+class _Following:
+    """One streamed answer, that another thread may cut off."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._over = False
+        self._response: Any = None
+
+    def read(
+        self,
+        request: Callable[[Any], Iterable[dict[str, Any]]],
+        see: Callable[[dict[str, Any]], None],
+    ) -> None:
+        client = self._make()
+        try:
+            client.hooks["response"].append(self._begun)
+            for entry in request(client):
+                if self._over:
+                    return
+                see(entry)
+        except Exception:
+            if not self._over:  # else it is our own doing
+                raise
+        finally:
+            client.close()
+
+    def _begun(self, response: Any, *_: object, **__: object) -> None:
+        with self._lock:
+            self._response = response
+            if self._over:
+                raise EOFError("nobody waits for the answer any more")
+
+    def cut_off(self) -> None:
+        """Wake the reader, whatever it waits for; harmless once it has ended."""
+        from docker.types import CancellableStream
+
+        with self._lock:
+            self._over = True
+            if self._response is not None:
+                with suppress(Exception):  # closed meanwhile, or a transport that can't do it
+                    CancellableStream(None, self._response).close()
 
 
 class DockerError(SandboxError):
