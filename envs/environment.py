@@ -314,15 +314,11 @@ def _network(environment: EnvironmentSpec) -> NetworkPolicy:
     """Raises:
     UsageError: an entry of ``allowed_hosts`` can't be read.
     """
-    if environment.network_mode == "full":
-        return "full"
-    # As Harbor has it: a list without hosts allows none.
-    if environment.network_mode != "allowlist" or not environment.allowed_hosts:
-        return "none"
-    from repodrome.envs.sandbox.docker.egress import check_hosts
+    if environment.network == "allowlist":
+        from repodrome.envs.sandbox.docker.egress import check_hosts
 
-    check_hosts(environment.allowed_hosts)
-    return "allowlist"
+        check_hosts(environment.allowed_hosts)
+    return environment.network
 
 
 def _base_env(environment: EnvironmentSpec, python: _Python, image: Image | None) -> dict[str, str]:

@@ -70,9 +70,9 @@ def _locate_prompt(task: Task) -> str:
 
 
 def _network(environment: EnvironmentSpec) -> str:
-    if environment.network_mode == "full":
+    if environment.network == "full":
         return "with network access"
-    if environment.network_mode == "allowlist" and environment.allowed_hosts:
+    if environment.network == "allowlist":
         hosts = ", ".join(environment.allowed_hosts)
         return f"that reaches only these hosts, through the proxy in its environment: {hosts}"
     return "without network access"

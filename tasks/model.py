@@ -96,7 +96,7 @@ class EnvironmentSpec(TaskModel):
         docker_image: for the Docker backend; default: built from ``environment/Dockerfile``, else
             the base image.
         network_mode: what the agent's and the grader's sandboxes reach: ``none``, ``allowlist``
-            (HTTP to ``allowed_hosts``; needs the Docker backend) or ``full``.
+            (HTTP to ``allowed_hosts``; needs the Docker backend) or ``full`` (Harbor: ``public``).
         allowed_hosts: names, ``*.names``, addresses or ranges, each with ``:port`` if wanted.
     """
 
@@ -113,6 +113,14 @@ class EnvironmentSpec(TaskModel):
     network_mode: str = "none"
     allowed_hosts: tuple[str, ...] = ()
     build_timeout_sec: float = Field(default=900.0, gt=0)
+
+    @property
+    def network(self) -> Literal["none", "allowlist", "full"]:
+        """``network_mode`` in our words; Harbor says ``public`` and ``no-network`` as well."""
+        if self.network_mode in ("full", "public"):
+            return "full"
+        # As Harbor has it, a list without hosts allows none.
+        return "allowlist" if self.network_mode == "allowlist" and self.allowed_hosts else "none"
 
 
 class VerifierSpec(TaskModel):
