@@ -40,10 +40,10 @@ class RepoEnv(gym.Env[str, Any]):
     - ``terminated``: the agent finished. ``truncated``: a limit was reached, or the machine failed.
       The limits are the task's own: what a ``TimeLimit`` wrapper truncates is not graded.
     - ``info``: ``messages`` (the present context) and ``tools`` (schemas) in chat-completions
-      form, ``hints`` (call id → what would have helped) for the turn's failed calls, ``task_id``,
-      ``segment``, ``context_tokens``, ``summary_wanted``, ``stop_reason``, ``infra_failed``,
-      ``mask``; at the end ``reward_parts``, and ``segments``: every context, each of which has the
-      episode's reward.
+      form, ``hints`` (``call_id`` and ``hint``: what would have helped) for the turn's failed
+      calls, ``task_id``, ``segment``, ``context_tokens``, ``summary_wanted``, ``stop_reason``,
+      ``infra_failed``, ``mask``; at the end ``reward_parts``, and ``segments``: every context, each
+      of which has the episode's reward.
 
     When the machine fails, ``info["infra_failed"]`` is true, ``info["infra_error"]`` says what
     happened and ``info["mask"]`` is 0.0. The reward is 0.0 then only because Gymnasium wants a

@@ -242,7 +242,7 @@ class Member:
             "context_tokens": episode.tokens,
             "summary_wanted": episode.summary_wanted,
             "tools": list(episode.tools),
-            "hints": episode.steps[-1].hints if episode.steps else {},
+            "hints": _hints(episode),
             "stop_reason": episode.stop_reason,
             "infra_failed": episode.infra_failed,
             "mask": 0.0 if episode.infra_failed else 1.0,
@@ -274,6 +274,13 @@ def _segment(segment: Segment) -> dict[str, Any]:
     }
 
 
+def _hints(episode: Episode) -> list[dict[str, str]]:
+    """Those of the last step; a list, since vector environments would merge dicts of members."""
+    if not episode.steps:
+        return []
+    return [{"call_id": one, "hint": hint} for one, hint in episode.steps[-1].hints.items()]
+
+
 def failed_info(error: InfraError) -> dict[str, Any]:
     """The info of a member whose episode could not even be started."""
     return {
@@ -283,7 +290,7 @@ def failed_info(error: InfraError) -> dict[str, Any]:
         "context_tokens": 0,
         "summary_wanted": False,
         "tools": [],
-        "hints": {},
+        "hints": [],
         "stop_reason": "infra",
         "infra_failed": True,
         "mask": 0.0,

@@ -186,7 +186,7 @@ class RuffLinter:
             try:
                 with anyio.fail_after(self.timeout):
                     status, output, errors = await _output(
-                        [_ruff(), *self._arguments(), "."], folder, _MAX_OUTPUT
+                        [find_ruff(), *self._arguments(), "."], folder, _MAX_OUTPUT
                     )
             except TimeoutError:
                 return None
@@ -217,7 +217,7 @@ class RuffLinter:
         return arguments
 
     def _diagnostic(self, found: dict[str, Any], files: Sequence[SourceFile]) -> Diagnostic:
-        number = int(Path(found["filename"]).parent.name)
+        number = int(found["filename"].rsplit("/", 2)[1])
         code = found.get("code") or ""
         return Diagnostic(
             path=files[number].path,
@@ -290,7 +290,12 @@ def _name(path: str) -> str:
     return f"module{'.pyi' if path.endswith('.pyi') else '.py'}"
 
 
-def _ruff() -> str:
+def find_ruff() -> str:
+    """Path of the ruff that was installed with us.
+
+    Raises:
+        InfraError: it is missing; the fix is named.
+    """
     try:
         from ruff.__main__ import find_ruff_bin  # where it is in all versions
     except ImportError as error:

@@ -83,7 +83,7 @@ def perturbed(
     taken = {one.name for one in shown}
     style = _STYLES[_draw(f"{key} style", len(_STYLES))]
     for one in shown:
-        if "tools" in kinds and one.own not in how.rename:
+        if "tools" in kinds and one.name == one.own:
             taken.discard(one.name)
             rename[one.own] = _choose(one.own, _TOOLS, style, taken, f"{key} {one.own}")
             taken.add(rename[one.own])

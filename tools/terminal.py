@@ -62,7 +62,7 @@ class Terminal:
     max_output_bytes: int = 30_000
     max_timeout: float = 600.0
     max_sessions: int = 8
-    kept_outputs: int = 16
+    kept_outputs: int = 8
     kept_bytes: int = 4 << 20
     job_dir: str = "/tmp/jobs"
     arguments: ClassVar[type[Arguments]] = TerminalArguments

@@ -13,6 +13,7 @@ import gymnasium as gym
 from repodrome.envs.calls import CallRunner
 from repodrome.envs.episode import Episode
 from repodrome.envs.trajectory import ToolCall, ToolResult
+from repodrome.envs.vector import RepoVectorEnv
 from repodrome.tasks.model import Limits, Task, ToolsSpec
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput, ToolState
 from repodrome.tools.toolbox import Toolbox
@@ -84,16 +85,25 @@ def test_without_finish_the_prompt_names_none(
 def test_hints_are_in_info_and_not_in_the_observation(task: Task, backend: PlainBackend) -> None:
     env = gym.make("repodrome:repodrome/Repo-v0", task=task, sandbox=backend)
     _, info = env.reset(seed=0)
-    assert info["hints"] == {}
+    assert info["hints"] == []
     observation, _, _, _, info = env.step(
         turn(call("list_dir"), call("read_file", path="readme.mt"), call("reed"))
     )
-    assert list(info["hints"]) == ["call_0_1", "call_0_2"]
-    assert info["hints"]["call_0_1"] == "Nearest in .: readme.md"
+    assert [one["call_id"] for one in info["hints"]] == ["call_0_1", "call_0_2"]
+    assert info["hints"][0]["hint"] == "Nearest in .: readme.md"
     assert "Nearest" not in observation and "The tools are" not in observation
     _, _, _, _, info = env.step(turn(call("list_dir")))
-    assert info["hints"] == {}
+    assert info["hints"] == []
     env.close()
+
+
+def test_hints_of_vector_members_stay_apart(task: Task, backend: PlainBackend) -> None:
+    envs = RepoVectorEnv(2, task, sandbox=backend)
+    envs.reset(seed=0)
+    *_, infos = envs.step(({"tool_calls": [call("reed")]}, {"tool_calls": [call("list_dir")]}))
+    assert [len(hints) for hints in infos["hints"]] == [1, 0]
+    assert infos["hints"][0][0]["call_id"] == "call_0_0"
+    envs.close()
 
 
 def test_the_plan_is_copied_with_the_episode_and_ends_in_the_record(
