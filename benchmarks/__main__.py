@@ -19,8 +19,7 @@ from benchmarks.timing import PYTHON, Row, machine
 
 SUBJECTS = (
     *("floors", "imports", "reset", "steps", "forks", "grading", "crowd", "vector", "docker"),
-    "rewards",
-    "tools",
+    *("rewards", "tools", "long"),
 )
 
 

@@ -12,9 +12,12 @@ MAX_PATHS = 50
 
 # Against the workspace's first commit, since an agent may commit; what is ignored is no work.
 _CHANGED = """\
-first=$(git rev-list --max-parents=0 HEAD | tail -n 1) &&
-git diff --name-only --no-renames -z "$first" -- . &&
-git ls-files -z --others --exclude-standard"""
+mine() { git -c safe.directory='*' -c core.fsmonitor=false "$@"; }
+first=$(mine rev-list --max-parents=0 HEAD | tail -n 1) &&
+mine diff --name-only --no-renames -z "$first" -- . &&
+mine ls-files -z --others --exclude-standard"""
+_TIMEOUT_SECONDS = 10.0
+"""The agent owns the repository, and nobody's time runs meanwhile."""
 
 
 async def changed_paths(sandbox: Sandbox, state: ToolState) -> tuple[str, ...] | None:
@@ -27,7 +30,7 @@ async def changed_paths(sandbox: Sandbox, state: ToolState) -> tuple[str, ...] |
     Raises:
         InfraError: the sandbox failed.
     """
-    result = await sandbox.exec(["bash", "-c", _CHANGED], timeout=30.0)
+    result = await sandbox.exec(["bash", "-c", _CHANGED], timeout=_TIMEOUT_SECONDS)
     if result.exit_code != 0:
         return tuple(sorted(state.changed)) or None
     names = result.stdout.decode("utf-8", "replace").split("\0")

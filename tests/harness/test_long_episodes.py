@@ -56,6 +56,21 @@ def test_the_file_holds_every_context(long_run):
     assert recorded.trajectory.openings == recorded.openings
 
 
+def test_the_next_context_knows_what_changed(long_run):
+    commit = "echo x > by-shell.txt; git add -A; git commit -qm x; rm sums.py; echo y > later.txt"
+    shell = {"tool_calls": [{"name": "terminal", "arguments": {"command": commit}}]}
+    _, file = long_run(shell, *[LOOK] * 3)
+    opening = read_trajectory(file).openings[1].messages[-1]["content"]
+    assert "Changed files:\n- by-shell.txt\n- later.txt\n- sums.py\n" in opening
+
+
+def test_a_repository_that_git_cannot_read(long_run):
+    broken = {"tool_calls": [{"name": "terminal", "arguments": {"command": "rm -rf .git"}}]}
+    _, file = long_run(broken, *[LOOK] * 3)
+    opening = read_trajectory(file).openings[1].messages[-1]["content"]
+    assert "Changed files: not known" in opening
+
+
 def test_replay_reproduces_the_contexts(cli, long_run):
     _, file = long_run(*[LOOK] * 4)
     again = only_json(cli("replay", file, "--score", "--json"))
