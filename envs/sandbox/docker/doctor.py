@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from repodrome.envs.sandbox.docker.egress import BASE_IMAGE
 from repodrome.envs.sandbox.docker.engine import Engine, NotFoundError, connect
 from repodrome.envs.sandbox.docker.hosts import default_capacity, specs_from_environment
+from repodrome.envs.sandbox.docker.images import base_reference
 from repodrome.envs.sandbox.docker.way import choose
 from repodrome.envs.sandbox.doctor import Check
 from repodrome.errors import SandboxError, UsageError
@@ -66,14 +66,13 @@ def _of_daemon(engine: Engine, label: str, capacity: int | None) -> Iterator[Che
 
 
 def _image(engine: Engine, label: str) -> Check:
-    fix = (
-        f"`scripts/make-base-image` here, or `docker pull {BASE_IMAGE}` from a registry that has it"
-    )
+    base = base_reference()
+    fix = f"`scripts/make-base-image`, or `docker pull {base}` where a registry has it"
     try:
-        found = engine.call_now(lambda client: client.inspect_image(BASE_IMAGE))
+        found = engine.call_now(lambda client: client.inspect_image(base))
     except NotFoundError:
-        return _weak(f"{label} image", False, f"{BASE_IMAGE} is not there", fix)
-    return _weak(f"{label} image", True, f"{BASE_IMAGE}, {found['Size'] >> 20} MiB")
+        return _weak(f"{label} image", False, f"{base} is not there", fix)
+    return _weak(f"{label} image", True, f"{base}, {found['Size'] >> 20} MiB")
 
 
 def _storage(info: Mapping[str, Any], label: str) -> Check:

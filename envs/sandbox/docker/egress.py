@@ -34,10 +34,10 @@ from repodrome.envs.sandbox.docker.engine import (
     remove_container,
 )
 from repodrome.envs.sandbox.docker.hardening import USER, host_config
+from repodrome.envs.sandbox.docker.images import base_reference
 from repodrome.envs.sandbox.docker.labels import labels
 from repodrome.errors import SandboxError, UsageError
 
-BASE_IMAGE = "repodrome/base"
 PORT = 3128
 _URL = f"http://127.0.0.1:{PORT}"
 _LOCAL = "localhost,127.0.0.1,::1"
@@ -165,7 +165,7 @@ def egress_of(engine: Engine) -> Egress:
     """The one that this process has at a daemon."""
     with _making:
         if engine not in _of:
-            _of[engine] = Egress(engine, BASE_IMAGE)
+            _of[engine] = Egress(engine, base_reference())
         return _of[engine]
 
 
