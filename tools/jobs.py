@@ -85,12 +85,12 @@ class JobStatus:
 
     Attributes:
         state: ``lost`` where its processes are gone without a trace: killed, or left behind when
-            the episode was restored or forked.
+            the episode was restored or forked; ``unknown`` where it could not be asked.
         exit_code: once it has ended by itself.
     """
 
     number: int
-    state: Literal["running", "ended", "stopped", "lost"]
+    state: Literal["running", "ended", "stopped", "lost", "unknown"]
     exit_code: int | None = None
 
     def __str__(self) -> str:
@@ -181,7 +181,7 @@ class Jobs:
             timeout=wait + 20,
         )
         found = dict(re.findall(rb"^(\d+) (\w+)$", result.stdout, re.MULTILINE))
-        return [_status(number, found.get(str(number).encode(), b"lost")) for number in numbers]
+        return [_status(number, found.get(str(number).encode(), b"unknown")) for number in numbers]
 
     async def feed(self, number: int, text: str, timeout: float) -> CommandResult:
         """Write to a job's standard input."""
@@ -231,6 +231,7 @@ class Jobs:
 def _status(number: int, word: bytes) -> JobStatus:
     if word.isdigit():
         return JobStatus(number, "ended", int(word[:6]))
-    if word == b"running":
-        return JobStatus(number, "running")
-    return JobStatus(number, "stopped" if word == b"stopped" else "lost")
+    for state in ("running", "stopped", "lost"):
+        if word == state.encode():
+            return JobStatus(number, state)
+    return JobStatus(number, "unknown")

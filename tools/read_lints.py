@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import Field
 
-from repodrome.errors import ToolError, WorkspaceError
+from repodrome.errors import ToolError, UnknownNameError, UsageError, WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
 from repodrome.tools.files import kind_of, relative
 from repodrome.tools.lints import (
@@ -27,6 +28,7 @@ from repodrome.tools.search import search
 from repodrome.tools.text import clip_line, count, safe_text, show_path
 from repodrome.tools.workspace import SCRATCH, Workspace
 
+_RULE = re.compile(r"[A-Z]+[0-9]*")
 _GIT = ["git", "--no-optional-locks", "-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null"]
 
 
@@ -72,6 +74,20 @@ class ReadLints:
     max_files: int = 200
     arguments: ClassVar[type[Arguments]] = ReadLintsArguments
     read_only: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse at once what would fail in mid-episode.
+
+        Raises:
+            UnknownNameError: there is no such linter.
+            UsageError: a rule is none of ruff's.
+        """
+        for name in self.linters:
+            if name not in linter_names():
+                raise UnknownNameError("linter", name, linter_names())
+        for rule in (*self.select, *self.ignore):
+            if not _RULE.fullmatch(rule):
+                raise UsageError(f"{rule!r} is no rule of ruff; write e.g. 'F401', 'B' or 'ALL'")
 
     async def run(self, arguments: ReadLintsArguments, context: ToolContext) -> ToolOutput:
         """Lint.

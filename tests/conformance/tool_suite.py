@@ -181,7 +181,7 @@ async def _patiently(tool: Tool, arguments: Mapping[str, Any], workspace: Worksp
         outcome = await _call(tool, arguments, workspace)
     assert len(outcome.text.encode()) < _MAX_TEXT
     assert not any(ord(char) < 32 and char not in "\n\t" for char in outcome.text), arguments
-    assert outcome.text or not outcome.error_code
+    assert bool(outcome.hint) == bool(outcome.error_code) and len(outcome.hint) < 3000
     return outcome
 
 

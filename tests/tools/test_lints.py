@@ -140,6 +140,13 @@ async def test_paths_may_be_files_and_directories(desk: Desk) -> None:
     await desk.fails("invalid_arguments", "read_lints", paths=["\ud800.py"])
 
 
+def test_wrong_settings_are_refused_when_the_toolbox_is_built() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'ruff'"):
+        Toolbox.build(config={"read_lints": {"linters": ["ruf"]}})
+    with pytest.raises(UsageError, match="no rule"):
+        Toolbox.build(config={"read_lints": {"select": ["f401"]}})
+
+
 async def test_findings_and_files_are_capped(desk: Desk) -> None:
     desk.toolbox = Toolbox([ReadLints(max_problems=2, max_files=2)])
     for number in range(3):

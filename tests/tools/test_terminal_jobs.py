@@ -85,6 +85,8 @@ async def test_wrong_uses_of_jobs_name_the_fix(jobs: Desk) -> None:
     assert "doesn't read its input" in text
     (jobs.path.parent / "jobs/1.pid").unlink()
     assert "job 1: lost" in await jobs.ok("terminal_job")
+    (jobs.path.parent / "jobs/1.exit").write_text("\x1b[2J ../odd 12x\n")
+    assert "job 1: unknown" in await jobs.ok("terminal_job")
 
 
 async def test_a_job_that_cant_be_started(desk: Desk) -> None:
