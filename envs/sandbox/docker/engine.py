@@ -225,6 +225,7 @@ def connect(address: Address, *, timeout: float = TIMEOUT) -> Any:
         SandboxUnavailableError: there is no such context.
     """
     import docker
+    from requests.adapters import HTTPAdapter
 
     class Client(docker.APIClient):  # type: ignore[misc]
         def merge_environment_settings(
@@ -234,9 +235,20 @@ def connect(address: Address, *, timeout: float = TIMEOUT) -> Any:
             verify = self.verify if verify is None else verify
             return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
+    class Adapter(HTTPAdapter):
+        def close(self) -> None:
+            # Else they are closed once no answer refers to them, and errors do until collected.
+            pools = self.poolmanager.pools
+            for key in pools.keys():  # noqa: SIM118 (it can't be iterated itself)
+                pools[key].close()
+            super().close()
+
     options: dict[str, Any] = {"version": "auto", "timeout": timeout, "num_pools": CONCURRENT}
     options["max_pool_size"] = CONCURRENT
-    return Client(**options, **_where(address))
+    client = Client(**options, **_where(address))
+    if client.base_url.startswith(("http://", "https://")):  # the Docker client gives these 10
+        client.mount(client.base_url, Adapter(pool_maxsize=CONCURRENT))
+    return client
 
 
 def _where(address: Address) -> dict[str, Any]:

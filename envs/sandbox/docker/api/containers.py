@@ -1,0 +1,455 @@
+"""What one sandbox has on its daemon: volumes, the keeper's container and the agent's.
+
+All that the agent writes lies in one tmpfs volume with the sandbox's quota. The keeper's container
+holds it, and its end of our connection is the lease: when we end, it ends, and as it is pid 1 of
+the agent's pid namespace too, so does everything else. The agent's container mounts overlays of the
+layers' volumes and that tmpfs; the daemon itself mounts them, as volumes of the ``local`` driver.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import tarfile
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import anyio.to_thread
+
+from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE, SandboxSpec
+from repodrome.envs.sandbox.direct.layout import CONTROL
+from repodrome.envs.sandbox.direct.shell import SESSION, STATE
+from repodrome.envs.sandbox.direct.shells import MAX_SESSIONS
+from repodrome.envs.sandbox.docker.api.bundle import LOADER, program
+from repodrome.envs.sandbox.docker.api.inside.keeper import CHUNK, CTL, FILES, LAYERS, PARTS
+from repodrome.envs.sandbox.docker.api.layers import Volume, ensure_layer
+from repodrome.envs.sandbox.docker.api.stream import Stream
+from repodrome.envs.sandbox.docker.api.wire import Wire
+from repodrome.envs.sandbox.docker.egress import Egress, Way
+from repodrome.envs.sandbox.docker.engine import Answer, DockerError, Engine, NotFoundError
+from repodrome.envs.sandbox.docker.hardening import USER, host_config
+from repodrome.errors import SandboxError, SandboxUnavailableError
+
+PLACES = dict(zip(PARTS, (WORKSPACE, ENV_PREFIX, HOME), strict=True))
+OWN_INODES = 64
+"""Inodes of a sandbox's tmpfs that are ours."""
+KEEPER_MB = 512
+"""MiB that a keeper may use beyond what the sandbox's files take."""
+CTL_OPTIONS = "size=256m,nr_inodes=16384,mode=0755,nosuid,nodev"
+REMOVALS = 50
+_CAPABILITIES = (
+    *("CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD"),  # copies of the agent's files, whiteouts
+    *("KILL", "SETUID", "SETGID", "SYS_PTRACE"),  # its processes, and their view of the files
+    "SYS_ADMIN",  # the overlay's marks, which are trusted.* attributes
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every part of a sandbox has in common.
+
+    Attributes:
+        image: of the agent's container.
+        helper: image of the keeper's: it needs Python 3.11 or newer.
+        env: of every command.
+        network: name of the Docker network that ``full`` stands for.
+        egress: ways out to listed hosts, for ``allowlist``.
+        runtime: of the agent's containers.
+        labels: of everything.
+        persist: what is written is set-up's, and goes to the daemon's disk, without a quota.
+    """
+
+    engine: Engine
+    image: str
+    helper: str
+    env: Mapping[str, str]
+    spec: SandboxSpec
+    labels: Mapping[str, str]
+    network: str = "bridge"
+    egress: Egress | None = None
+    runtime: str = ""
+    persist: bool = False
+
+
+@dataclass
+class Containers:
+    """One sandbox's containers and volumes."""
+
+    setting: Setting
+    name: str = field(default_factory=lambda: f"repodrome-{secrets.token_hex(6)}")
+    wire: Wire | None = None
+    agent: str = ""
+    _layers: tuple[Volume, ...] = ()
+    _volumes: list[str] = field(default_factory=list)
+    _running: set[str] = field(default_factory=set)
+    _mounts: list[Any] | None = None
+    _way: Way | None = None
+    _agent_lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    _making: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    _closed: bool = False
+
+    # -- the keeper --------------------------------------------------------------------------
+
+    @classmethod
+    async def start(cls, setting: Setting, files: IO[bytes] | None = None) -> Containers:
+        """Make the volumes and the keeper.
+
+        Args:
+            files: what to begin with, as :meth:`pack` has written it.
+
+        Raises:
+            SandboxError: the daemon can't.
+        """
+        for _ in range(2):
+            made = cls(setting)
+            try:
+                if await made._start():
+                    if files is not None:
+                        await made._unpack(files)
+                    return made
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await made.close()
+                raise
+            await made.close()  # somebody has removed a layer's volume meanwhile
+        raise SandboxError("the layers vanish from the Docker daemon as soon as they are there")
+
+    async def _start(self) -> bool:
+        setting, spec = self.setting, self.setting.spec
+        limits = spec.limits
+        quota = f"size={limits.disk_mb}m,nr_inodes={limits.inodes + OWN_INODES}"
+        options = None
+        if not setting.persist:
+            options = {"type": "tmpfs", "device": "tmpfs"}
+            options["o"] = f"{quota},mode=1777,nosuid,nodev"
+        files = await self._volume("files", options)
+        ctl = await self._volume("ctl", {"type": "tmpfs", "device": "tmpfs", "o": CTL_OPTIONS})
+        self._layers = tuple([await self._layer(layer) for layer in spec.layers])
+        mounts = {FILES: files.name, CTL: ctl.name}
+        mounts |= {f"{LAYERS}/{i}": volume.name for i, volume in enumerate(self._layers)}
+        read_only = [place for place in mounts if place not in (FILES, CTL)]
+        self.wire = await self._keeper(_mount_list(mounts, read_only))
+        uid, gid = map(int, USER.split(":"))
+        config = {"uid": uid, "gid": gid, "layers": len(self._layers), "root": WORKSPACE}
+        config |= {"control": CONTROL, "session": SESSION, "save": STATE}
+        with anyio.fail_after(60):
+            await self.wire.hello(program({**config, "max_sessions": MAX_SESSIONS}))
+        answer, _ = await self.wire.ask("prepare")
+        return "missing" not in answer
+
+    async def pack(self, to: IO[bytes]) -> None:
+        """Write out all that was written in the sandbox."""
+        assert self.wire is not None
+        async with aclosing(self.wire.stream("pack")) as frames:
+            async for _, content in frames:
+                to.write(content)
+
+    async def _unpack(self, files: IO[bytes]) -> None:
+        assert self.wire is not None
+        at = 0
+        while True:
+            files.seek(at)  # each time: others may be reading it too
+            data = files.read(CHUNK)
+            at += len(data)
+            await self.wire.ask("unpack", data, last=not data)
+            if not data:
+                return
+
+    async def _layer(self, path: Path) -> Volume:
+        setting = self.setting
+        return await ensure_layer(setting.engine, setting.helper, path, labels=setting.labels)
+
+    async def _keeper(self, mounts: list[Any]) -> Wire:
+        setting, name = self.setting, f"{self.name}-keeper"
+        memory = (setting.spec.limits.disk_mb + KEEPER_MB) << 20
+
+        def create(client: Any) -> Any:
+            from docker.types import LogConfig
+
+            config = client.create_host_config(
+                mounts=mounts,
+                network_mode="none",
+                read_only=True,
+                cap_drop=["ALL"],
+                cap_add=list(_CAPABILITIES),
+                security_opt=["no-new-privileges"],
+                mem_limit=memory,
+                memswap_limit=memory,
+                pids_limit=256,
+                log_config=LogConfig(type="none"),
+                auto_remove=True,
+            )
+            return client.create_container(
+                setting.helper,
+                entrypoint=["python3", "-I", "-c", LOADER],
+                command=[],
+                name=name,
+                user="0:0",
+                working_dir="/",
+                stdin_open=True,
+                labels=dict(setting.labels),
+                hostname="sandbox",
+                host_config=config,
+            )
+
+        made = await self._change(create)
+        stream = await self._attach(made["Id"], stdin=True)
+        try:
+            await self._change(lambda c: c.start(made["Id"]))
+        except BaseException:
+            stream.close()
+            raise
+        return Wire(stream)
+
+    async def _attach(self, container: str, *, stdin: bool = False) -> Stream:
+        params = {"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(stdin)}
+
+        def attach(client: Any) -> Stream:
+            return Stream(client.attach_socket(container, params=params))
+
+        return await self._change(attach)
+
+    async def _change(self, request: Callable[[Any], Answer]) -> Answer:
+        """A request that is not cut short: else nobody could tell what it has made."""
+        return await anyio.to_thread.run_sync(self.setting.engine.call_now, request)
+
+    # -- the agent's container ---------------------------------------------------------------
+
+    async def ensure_agent(self) -> None:
+        """Have the agent's container running, and the keeper at its files.
+
+        Raises:
+            SandboxError: the daemon can't.
+        """
+        if self.agent:
+            return
+        async with self._agent_lock:
+            if self.agent or self.wire is None:
+                return
+            name = await self._create("agent", ["cat"], pid_mode=f"container:{self.name}-keeper")
+            await self._change(lambda c: c.start(name))
+            await self.wire.ask("agent")
+            self.agent = name
+
+    async def _create(
+        self, kind: str, command: Sequence[str], *, pid_mode: str | None = None
+    ) -> str:
+        """Create a container over the sandbox's files; the agent's own, or a program's."""
+        setting, spec = self.setting, self.setting.spec
+        mounts = await self._all_mounts()
+        files = [path for path in spec.toolchains if os.path.isfile(path)]
+        network = await self._network()
+        shared = network == "host" or network.startswith("container:")
+        name = f"{self.name}-{kind}"
+
+        def create(client: Any) -> None:
+            config = host_config(spec.limits, network=network, runtime=setting.runtime)
+            if files:  # only for set-up; the daemon puts nothing into a read-only root
+                config["read_only"] = False
+            client.create_container(
+                setting.image,
+                entrypoint=list(command),
+                command=[],
+                name=name,
+                user="0:0" if pid_mode else USER,
+                working_dir="/",
+                stdin_open=bool(pid_mode),
+                environment=dict(setting.env),
+                labels=dict(setting.labels),
+                hostname=None if shared else "sandbox",
+                host_config=client.create_host_config(
+                    **config, mounts=mounts, pid_mode=pid_mode, auto_remove=bool(pid_mode)
+                ),
+            )
+            if files:
+                client.put_archive(name, "/", _tar_of(files))
+
+        self._running.add(name)
+        await self._change(create)
+        return name
+
+    async def _all_mounts(self) -> list[Any]:
+        async with self._making:
+            if self._mounts is None:
+                self._mounts = await self._make_mounts()
+            return self._mounts
+
+    async def _network(self) -> str:
+        setting, spec = self.setting, self.setting.spec
+        if spec.network == "none":
+            return "none"
+        if spec.network == "full":
+            return setting.network
+        if setting.egress is None:
+            raise SandboxUnavailableError(
+                "no way out to listed hosts on this Docker daemon. Fix: have repodrome/base there"
+            )
+        async with self._making:
+            if self._way is None:  # not cut short: nobody else would close what was opened
+                self._way = await anyio.to_thread.run_sync(setting.egress.open, spec.allowed_hosts)
+            return self._way.network
+
+    async def _make_mounts(self) -> list[Any]:
+        base = await self._path_of(f"{self.name}-files")
+        own = "userxattr" if await _in_user_namespace(self.setting.engine) else "redirect_dir=on"
+        mounts = {CONTROL: f"{self.name}-ctl"}
+        for part, place in PLACES.items():
+            lower = [
+                f"{volume.path}/content/{part}"
+                for volume, layer in zip(self._layers, self.setting.spec.layers, strict=True)
+                if (layer / part).is_dir()
+            ]
+            upper, work = f"{base}/upper/{part}", f"{base}/work/{part}"
+            options = _bind(upper)
+            if lower:
+                parts = f"lowerdir={':'.join(reversed(lower))},upperdir={upper},workdir={work}"
+                options = {"type": "overlay", "device": "overlay"}
+                options["o"] = f"{parts},{own},nosuid,nodev"
+            mounts[place] = (await self._volume(part, options)).name
+        for part, place in (("tmp", "/tmp"), ("tests", "/tests"), ("logs", "/logs")):
+            mounts[place] = (await self._volume(part, _bind(f"{base}/{part}"))).name
+        read_only = [CONTROL]
+        for number, path in enumerate(filter(os.path.isdir, self.setting.spec.toolchains)):
+            tree = await self._layer(Path(path))
+            volume = await self._volume(f"tree{number}", _bind(f"{tree.path}/content"))
+            mounts[path] = volume.name
+            read_only.append(path)
+        return _mount_list(mounts, read_only)
+
+    async def _path_of(self, volume: str) -> str:
+        found = await self.setting.engine.call(lambda c: c.inspect_volume(volume))
+        return str(found["Mountpoint"])
+
+    async def _volume(self, kind: str, options: dict[str, str] | None) -> Volume:
+        name = f"{self.name}-{kind}"
+        self._volumes.append(name)
+        labels = dict(self.setting.labels)
+        made = await self._change(lambda c: c.create_volume(name, "local", options, labels))
+        return Volume(name, made["Mountpoint"])
+
+    # -- programs ----------------------------------------------------------------------------
+
+    async def start_program(self, command: Sequence[str]) -> tuple[str, Stream]:
+        """Start a program in a container of its own; returns its name and its output."""
+        name = await self._create(f"run-{secrets.token_hex(4)}", command)
+        stream = await self._attach(name)
+        try:
+            await self._change(lambda c: c.start(name))
+        except BaseException:
+            stream.close()
+            raise
+        return name, stream
+
+    async def remove_program(self, name: str) -> bool:
+        """Kill and remove a program's container; False if somebody else does, or did."""
+        with anyio.CancelScope(shield=True):
+            removed = await self._remove(name)
+        return removed
+
+    async def start_init(self, command: Sequence[str]) -> None:
+        """Have the engine start a process of the agent's in its container."""
+
+        def execute(client: Any) -> None:
+            made = client.exec_create(
+                self.agent, list(command), stdout=False, stderr=False, user=USER, workdir="/"
+            )
+            client.exec_start(made["Id"], detach=True)
+
+        await self._change(execute)
+
+    async def pause(self, paused: bool) -> None:
+        """Stop or resume the agent's processes, where the daemon can."""
+        if self.agent:
+            with suppress(DockerError):
+                await self.setting.engine.call(
+                    lambda c: c.pause(self.agent) if paused else c.unpause(self.agent)
+                )
+
+    # -- the end -----------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Remove everything; idempotent. What a daemon that is gone keeps is for the reaper."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.wire is not None:
+            self.wire.close()
+        with anyio.CancelScope(shield=True), suppress(SandboxError):
+            async with anyio.create_task_group() as group:
+                for name in (*self._running, f"{self.name}-keeper"):
+                    group.start_soon(self._remove, name)
+            if self._way is not None:
+                await anyio.to_thread.run_sync(self._way.close)
+            async with anyio.create_task_group() as group:
+                for name in self._volumes:
+                    group.start_soon(self._remove_volume, name)
+
+    async def _remove(self, name: str) -> bool:
+        self._running.discard(name)
+        mine = True
+        for _ in range(REMOVALS):
+            try:
+                await self.setting.engine.call(lambda c: c.remove_container(name, force=True))
+                return mine
+            except DockerError as error:
+                if "already in progress" not in str(error):
+                    return False
+            except SandboxError:
+                return False
+            mine = False
+            await anyio.sleep(0.02)
+        return False
+
+    async def _remove_volume(self, name: str) -> None:
+        for _ in range(REMOVALS):
+            try:
+                await self.setting.engine.call(lambda c: c.remove_volume(name))
+                return
+            except NotFoundError:
+                return
+            except DockerError:  # its container is on its way out, or another reads from it
+                await anyio.sleep(0.05)
+            except SandboxError:
+                return
+
+
+def _mount_list(mounts: Mapping[str, str], read_only: Sequence[str]) -> list[Any]:
+    from docker.types import Mount
+
+    return [
+        Mount(place, volume, type="volume", read_only=place in read_only, no_copy=True)
+        for place, volume in mounts.items()
+    ]
+
+
+def _bind(path: str) -> dict[str, str]:
+    return {"type": "none", "o": "bind", "device": path}
+
+
+def _tar_of(files: Sequence[str]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for path in files:
+            info = tarfile.TarInfo(path.lstrip("/"))
+            content = Path(path).read_bytes()
+            info.size, info.mode = len(content), 0o644
+            tar.addfile(info, io.BytesIO(content))
+    return data.getvalue()
+
+
+_remapped: weakref.WeakKeyDictionary[Engine, bool] = weakref.WeakKeyDictionary()
+
+
+async def _in_user_namespace(engine: Engine) -> bool:
+    """Whether the daemon's containers lack the real root: overlays then have other marks."""
+    if engine not in _remapped:
+        said = await engine.call(lambda c: c.info())
+        options = " ".join(said.get("SecurityOptions") or ())
+        _remapped[engine] = "name=rootless" in options or "name=userns" in options
+    return _remapped[engine]

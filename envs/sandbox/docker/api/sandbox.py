@@ -1,0 +1,452 @@
+"""One sandbox on a daemon that is reached over its API alone."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import anyio.to_thread
+
+from repodrome.envs.sandbox.base import (
+    WORKSPACE,
+    Change,
+    ChangedFile,
+    SandboxSpec,
+    Snapshot,
+)
+from repodrome.envs.sandbox.direct.capture import Capture
+from repodrome.envs.sandbox.direct.client import sandbox_owner
+from repodrome.envs.sandbox.direct.layout import BASE_ENV
+from repodrome.envs.sandbox.direct.live import INIT, encode
+from repodrome.envs.sandbox.docker.api.containers import Containers, Setting
+from repodrome.envs.sandbox.docker.api.stream import Stream
+from repodrome.envs.sandbox.docker.api.unpack import unpack_layer
+from repodrome.envs.sandbox.docker.egress import ENV as EGRESS_ENV
+from repodrome.envs.sandbox.docker.egress import Egress
+from repodrome.envs.sandbox.docker.engine import DockerError, Engine
+from repodrome.envs.sandbox.docker.labels import labels as own_labels
+from repodrome.errors import SandboxError
+from repodrome.tools.workspace import CommandResult, FileInfo
+
+_INIT = 'exec <"$1.init" >/dev/null 2>&1; printf "%s\\0" "$$" >"$1.up"; ' + INIT
+_RUN = (
+    'cd -- "$1" && in=$2 && shift 2 && exec 3>&2 2>/dev/null || exit 126; '
+    '(exec "$@" <"$in" 2>&3 3>&-); exit "$?"'
+)
+"""Below a shell: what is pid 1 itself could not be killed by a signal of its own."""
+TRIES = 3
+"""How often a new init or shell is started while the agent's processes get in the way."""
+IN_MEMORY = 1 << 20
+"""Bytes of a snapshot that need no file."""
+END_SECONDS = 30.0
+"""What a killed program's container gets to end."""
+
+
+@dataclass
+class ApiSnapshot:
+    """Files, packed, on this host, and shell states; implements :class:`Snapshot`."""
+
+    files: IO[bytes]
+    shells: tuple[dict[str, Any], bytes]
+
+    async def release(self) -> None:
+        """Give its space back; idempotent."""
+        self.files.close()
+
+
+async def start_api_sandbox(
+    engine: Engine,
+    image_id: str,
+    image_env: Mapping[str, str],
+    spec: SandboxSpec,
+    *,
+    live: bool = True,
+    persist: Path | None = None,
+    labels: Mapping[str, str] | None = None,
+    helper: str = "",
+    network: str = "bridge",
+    egress: Egress | None = None,
+    runtime: str = "",
+) -> ApiSandbox:
+    """Start a sandbox by requests to a daemon alone, wherever it is.
+
+    Args:
+        image_id: of the agent's container: needs bash and coreutils.
+        image_env: the image's own environment variables.
+        live: start its processes at once.
+        persist: see :meth:`~repodrome.envs.sandbox.base.SandboxBackend.start`.
+        labels: of its containers and volumes; default: this process's own.
+        helper: image of the container that keeps its files: needs Python 3.11 or newer; default:
+            ``image_id``.
+        network: Docker network that ``spec.network == "full"`` stands for.
+        egress: the daemon's ways out, for ``spec.network == "allowlist"``.
+        runtime: of the agent's containers; must be able to share a pid namespace (not gVisor).
+
+    Raises:
+        SandboxError: it can't be started.
+    """
+    private = ("HOME", "USER", "LOGNAME", "HOSTNAME")
+    image_env = {name: value for name, value in image_env.items() if name not in private}
+    if "PATH" in image_env:
+        image_env["PATH"] = f"{BASE_ENV['PATH'].partition(':')[0]}:{image_env['PATH']}"
+    way_out = EGRESS_ENV if spec.network == "allowlist" else {}
+    setting = Setting(
+        engine,
+        image_id,
+        helper or image_id,
+        {**BASE_ENV, **image_env, **dict(spec.env), **way_out},
+        spec,
+        own_labels("sandbox", name=spec.name) if labels is None else labels,
+        network,
+        egress,
+        runtime,
+        persist is not None,
+    )
+    sandbox = ApiSandbox(setting, await Containers.start(setting))
+    try:
+        if live:
+            await sandbox.shell("true")
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await sandbox.close()
+        raise
+    return sandbox
+
+
+class ApiSandbox:
+    """Implements :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+
+    def __init__(self, setting: Setting, containers: Containers) -> None:
+        self.spec = setting.spec
+        self._setting, self._containers = setting, containers
+        self._reviving = anyio.Lock(fast_acquire=True)
+        self._inits = 0
+        self._closed = False
+
+    @property
+    def root(self) -> str:
+        """Path of the workspace inside."""
+        return WORKSPACE
+
+    def _open(self) -> Containers:
+        if self._closed:
+            raise SandboxError("the sandbox is closed")
+        return self._containers
+
+    async def _ask(self, op: str, data: bytes = b"", **order: Any) -> tuple[dict[str, Any], bytes]:
+        """Have the keeper do something with the agent's files or processes."""
+        containers = self._open()
+        try:
+            await containers.ensure_agent()
+            assert containers.wire is not None
+            return await containers.wire.ask(op, data, **order)
+        except SandboxError:
+            self._open()  # closed meanwhile: that is why
+            raise
+
+    # -- files -------------------------------------------------------------------------------
+
+    async def stat(self, path: str) -> FileInfo:
+        """See :class:`~repodrome.tools.workspace.Workspace`."""
+        answer, _ = await self._ask("stat", path=path)
+        return FileInfo(**answer["info"])
+
+    async def read(self, path: str, *, offset: int = 0, limit: int | None = None) -> bytes:
+        """See :class:`~repodrome.tools.workspace.Workspace`."""
+        _, data = await self._ask("read", path=path, offset=offset, limit=limit)
+        return data
+
+    async def write(self, path: str, data: bytes, *, executable: bool | None = None) -> None:
+        """See :class:`~repodrome.tools.workspace.Workspace`."""
+        await self._ask("write", data, path=path, executable=executable)
+
+    async def delete(self, path: str) -> None:
+        """See :class:`~repodrome.tools.workspace.Workspace`."""
+        await self._ask("delete", path=path)
+
+    async def list_dir(self, path: str = ".") -> list[FileInfo]:
+        """See :class:`~repodrome.tools.workspace.Workspace`."""
+        _, found = await self._ask("list", path=path)
+        return [FileInfo(**info) for info in json.loads(found)]
+
+    # -- processes ---------------------------------------------------------------------------
+
+    async def _living(self, op: str, data: bytes, **order: Any) -> CommandResult:
+        """The same for what needs an init: without one, or one that answers, there is a new one."""
+        began = time.monotonic()
+        for _ in range(TRIES):
+            inits = self._inits
+            answer, content = await self._ask(op, data, **order)
+            if "need" in answer or "silent" in answer:
+                await self._new_init(inits)
+                continue
+            if not answer["alive"]:
+                raise SandboxError("the container that the sandbox ran in is gone")
+            self._open()
+            return _result(answer, content, began)
+        raise SandboxError("a new shell does not answer")
+
+    async def _new_init(self, seen: int) -> None:
+        """Kill what runs and start a new init, unless somebody has done so since."""
+        async with self._reviving:
+            if self._inits != seen:
+                return
+            for _ in range(TRIES):
+                answer, _ = await self._ask("init")
+                base = answer["name"]
+                words = ["/bin/bash", "--noprofile", "--norc", "-c", _INIT, "init", base]
+                try:
+                    await self._open().start_init(words)
+                except DockerError:  # killed processes may not have left their limit yet
+                    if not (await self._ask("alive"))[0]["alive"]:
+                        raise
+                    await anyio.sleep(0.1)
+                    continue
+                up, _ = await self._ask("up")
+                if not up:
+                    self._inits += 1
+                    return
+            raise SandboxError("the sandbox's init does not come up: does the image have bash?")
+
+    async def shell(
+        self,
+        command: str,
+        *,
+        timeout: float = 120.0,
+        session: str = "main",
+        max_output: int = 1 << 20,
+    ) -> CommandResult:
+        """See :class:`~repodrome.tools.workspace.Workspace`."""
+        data = encode(command)
+        return await self._living(
+            "shell", data, session=session, timeout=timeout, max_output=max_output
+        )
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 120.0,
+        max_output: int = 1 << 20,
+    ) -> CommandResult:
+        """See :class:`~repodrome.tools.workspace.Workspace`."""
+        words = b"".join(encode(word) + b"\0" for word in argv)
+        place = encode(cwd or WORKSPACE)
+        return await self._living(
+            "exec",
+            words + place + stdin,
+            argv=len(words),
+            cwd=len(place),
+            env=dict(env or {}),
+            timeout=timeout,
+            max_output=max_output,
+        )
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 600.0,
+        max_output: int = 1 << 20,
+    ) -> CommandResult:
+        """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        containers, wire = self._open(), self._open().wire
+        assert wire is not None
+        source, name = "/dev/null", ""
+        try:
+            if stdin:
+                answer, _ = await wire.ask("file", stdin)
+                source, name = answer["path"], answer["name"]
+            words = ["env", *(f"{k}={v}" for k, v in env.items())] if env else []
+            command = ["/bin/sh", "-c", _RUN, "sh", cwd or WORKSPACE, source, *words, *argv]
+            result = await self._run(containers, command, timeout, max_output)
+        except SandboxError:
+            self._open()
+            raise
+        finally:
+            if name and not self._closed:
+                with anyio.CancelScope(shield=True):
+                    await wire.ask("remove", name=name)
+        self._open()
+        return result
+
+    async def _run(
+        self, containers: Containers, command: Sequence[str], timeout: float, max_output: int
+    ) -> CommandResult:
+        out, err = Capture(max_output), Capture(max_output)
+        began = time.monotonic()
+        name, stream = await containers.start_program(command)
+        try:
+            with anyio.move_on_after(timeout) as scope:
+                await _collect(stream, out, err)
+                state = await self._ended(name)
+            timed_out = scope.cancelled_caught
+            if timed_out:
+                await self._setting.engine.call(lambda c: c.kill(name))
+                with anyio.move_on_after(END_SECONDS):
+                    await _collect(stream, out, err)
+                    state = await self._ended(name)
+            code = None if timed_out else int(state["ExitCode"])
+            oom = not timed_out and bool(state.get("OOMKilled"))
+        finally:
+            stream.close()
+            removed = await containers.remove_program(name)
+        if not removed:
+            raise SandboxError("the container that a program ran in was removed from outside")
+        return CommandResult(
+            code,
+            out.value(),
+            err.value(),
+            dropped=out.dropped + err.dropped,
+            seconds=time.monotonic() - began,
+            timed_out=timed_out,
+            oom_killed=oom,
+        )
+
+    async def _ended(self, name: str) -> dict[str, Any]:
+        """Wait for a program's container to end: what the engine's own wait has found."""
+        pause = 0.005
+        while True:
+            said = await self._setting.engine.call(lambda c: c.inspect_container(name))
+            state: dict[str, Any] = said["State"]
+            if not state["Running"]:
+                return state
+            await anyio.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    # -- the change, snapshots ---------------------------------------------------------------
+
+    async def export(self, *, max_file_bytes: int = 64 << 20) -> Change:
+        """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        containers = self._open()
+        await containers.ensure_agent()
+        assert containers.wire is not None
+        files = []
+        async with aclosing(
+            containers.wire.stream("export", max_file_bytes=max_file_bytes)
+        ) as frames:
+            async for facts, content in frames:
+                if "path" in facts:
+                    data = content if facts["data"] else None
+                    files.append(
+                        ChangedFile(
+                            facts["path"], facts["kind"], data, facts["executable"], facts["note"]
+                        )
+                    )
+        return Change(tuple(files))
+
+    async def snapshot(self) -> ApiSnapshot:
+        """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        containers = self._open()
+        shells: tuple[dict[str, Any], bytes] = {"shells": []}, b""
+        if containers.agent:
+            shells = await self._ask("save")
+            await containers.pause(True)
+        files = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (the snapshot's)
+        try:
+            await containers.pack(files)
+        except BaseException:
+            files.close()
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await containers.pause(False)
+        return ApiSnapshot(files, shells)
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        self._open()
+        if not isinstance(snapshot, ApiSnapshot) or snapshot.files.closed:
+            raise SandboxError("not a snapshot of this backend, or one that was released")
+        fresh = await Containers.start(self._setting, snapshot.files)
+        async with self._reviving:
+            old, self._containers = self._containers, fresh
+            self._inits += 1
+        await old.close()
+        if self._closed:
+            await fresh.close()
+        await self._begin(snapshot.shells)
+
+    async def _begin(self, shells: tuple[dict[str, Any], bytes]) -> None:
+        await self._ask("load", shells[1], shells=shells[0]["shells"])
+        await self.shell("true")
+
+    async def fork(self) -> ApiSandbox:
+        """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        present = await self.snapshot()
+        try:
+            twin = ApiSandbox(self._setting, await Containers.start(self._setting, present.files))
+        finally:
+            await present.release()
+        try:
+            await twin._begin(present.shells)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await twin.close()
+            raise
+        return twin
+
+    async def commit(self, target: Path) -> None:
+        """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        if not self._setting.persist:
+            raise SandboxError("only a sandbox started with persist=… can be committed")
+        containers = self._open()
+        await containers.ensure_agent()
+        assert containers.wire is not None
+        with tempfile.TemporaryFile() as file:
+            try:
+                async with aclosing(containers.wire.stream("layer")) as frames:
+                    async for _, content in frames:
+                        file.write(content)
+            finally:
+                await self.close()
+            file.seek(0)
+            owner = sandbox_owner()
+            await anyio.to_thread.run_sync(unpack_layer, file, target, owner)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._containers.close()
+
+    async def __aenter__(self) -> ApiSandbox:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+async def _collect(stream: Stream, out: Capture, err: Capture) -> None:
+    while found := await stream.read():
+        for kind, data in found:
+            (err if kind == 2 else out).feed(data)
+
+
+def _result(answer: dict[str, Any], content: bytes, began: float) -> CommandResult:
+    return CommandResult(
+        answer["exit_code"],
+        content[: answer["out"]],
+        content[answer["out"] :],
+        dropped=answer["dropped"],
+        seconds=time.monotonic() - began,
+        timed_out=answer["timed_out"],
+        oom_killed=answer["oom_killed"],
+        shell_lost=answer["shell_lost"],
+    )
