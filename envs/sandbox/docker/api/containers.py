@@ -13,7 +13,7 @@ import os
 import secrets
 import tarfile
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from repodrome.envs.sandbox.docker.api.inside.keeper import CHUNK, CTL, FILES, L
 from repodrome.envs.sandbox.docker.api.layers import Volume, ensure_layer
 from repodrome.envs.sandbox.docker.api.stream import Stream
 from repodrome.envs.sandbox.docker.api.wire import Wire
-from repodrome.envs.sandbox.docker.egress import Egress, Way
+from repodrome.envs.sandbox.docker.egress import Egress, Outlet
 from repodrome.envs.sandbox.docker.engine import Answer, DockerError, Engine, NotFoundError
 from repodrome.envs.sandbox.docker.hardening import USER, host_config
 from repodrome.errors import SandboxError, SandboxUnavailableError
@@ -63,6 +63,8 @@ class Setting:
         runtime: of the agent's containers.
         labels: of everything.
         persist: what is written is set-up's, and goes to the daemon's disk, without a quota.
+        acquire: takes a place on the daemon for a fork.
+        release: gives a sandbox's place back.
     """
 
     engine: Engine
@@ -75,6 +77,8 @@ class Setting:
     egress: Egress | None = None
     runtime: str = ""
     persist: bool = False
+    acquire: Callable[[], Awaitable[object]] | None = None
+    release: Callable[[], object] | None = None
 
 
 @dataclass
@@ -89,7 +93,7 @@ class Containers:
     _volumes: list[str] = field(default_factory=list)
     _running: set[str] = field(default_factory=set)
     _mounts: list[Any] | None = None
-    _way: Way | None = None
+    _outlet: Outlet | None = None
     _agent_lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _making: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _closed: bool = False
@@ -291,9 +295,11 @@ class Containers:
                 "no way out to listed hosts on this Docker daemon. Fix: have repodrome/base there"
             )
         async with self._making:
-            if self._way is None:  # not cut short: nobody else would close what was opened
-                self._way = await anyio.to_thread.run_sync(setting.egress.open, spec.allowed_hosts)
-            return self._way.network
+            if self._outlet is None:  # not cut short: nobody else would close what was opened
+                self._outlet = await anyio.to_thread.run_sync(
+                    setting.egress.open, spec.allowed_hosts
+                )
+            return self._outlet.network
 
     async def _make_mounts(self) -> list[Any]:
         base = await self._path_of(f"{self.name}-files")
@@ -384,8 +390,8 @@ class Containers:
             async with anyio.create_task_group() as group:
                 for name in (*self._running, f"{self.name}-keeper"):
                     group.start_soon(self._remove, name)
-            if self._way is not None:
-                await anyio.to_thread.run_sync(self._way.close)
+            if self._outlet is not None:
+                await anyio.to_thread.run_sync(self._outlet.close)
             async with anyio.create_task_group() as group:
                 for name in self._volumes:
                     group.start_soon(self._remove_volume, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,8 @@ async def start_api_sandbox(
     network: str = "bridge",
     egress: Egress | None = None,
     runtime: str = "",
+    acquire: Callable[[], Awaitable[object]] | None = None,
+    release: Callable[[], object] | None = None,
 ) -> ApiSandbox:
     """Start a sandbox by requests to a daemon alone, wherever it is.
 
@@ -87,6 +89,9 @@ async def start_api_sandbox(
             ``image_id``.
         network: Docker network that ``spec.network == "full"`` stands for.
         egress: the daemon's ways out, for ``spec.network == "allowlist"``.
+        acquire: takes a place on the daemon for a fork.
+        release: gives the place of a sandbox back: this one's when it is closed (or can't be
+            started), and each fork's.
         runtime: of the agent's containers; must be able to share a pid namespace (not gVisor).
 
     Raises:
@@ -108,8 +113,10 @@ async def start_api_sandbox(
         egress,
         runtime,
         persist is not None,
+        acquire,
+        release,
     )
-    sandbox = ApiSandbox(setting, await Containers.start(setting))
+    sandbox = await _started(setting)
     try:
         if live:
             await sandbox.shell("true")
@@ -118,6 +125,16 @@ async def start_api_sandbox(
             await sandbox.close()
         raise
     return sandbox
+
+
+async def _started(setting: Setting, files: IO[bytes] | None = None) -> ApiSandbox:
+    """A sandbox in a place that is taken already, and is given back if this fails."""
+    try:
+        return ApiSandbox(setting, await Containers.start(setting, files))
+    except BaseException:
+        if setting.release is not None:
+            setting.release()
+        raise
 
 
 class ApiSandbox:
@@ -388,7 +405,9 @@ class ApiSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         present = await self.snapshot()
         try:
-            twin = ApiSandbox(self._setting, await Containers.start(self._setting, present.files))
+            if self._setting.acquire is not None:
+                await self._setting.acquire()
+            twin = await _started(self._setting, present.files)
         finally:
             await present.release()
         try:
@@ -424,7 +443,11 @@ class ApiSandbox:
         if self._closed:
             return
         self._closed = True
-        await self._containers.close()
+        try:
+            await self._containers.close()
+        finally:
+            if self._setting.release is not None:
+                self._setting.release()
 
     async def __aenter__(self) -> ApiSandbox:
         return self
