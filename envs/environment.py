@@ -346,6 +346,9 @@ async def _find_image(task: Task, backend: SandboxBackend, tell: Progress) -> Im
         task=task.id,
         timeout=environment.build_timeout_sec,
     )
+    for name in ("docker-compose.yaml", "docker-compose.yml"):
+        if (folder / name).is_file():
+            tell(f"environment/{name} of {task.id} is not read: there is one container a sandbox")
     if isinstance(backend, ImageBackend):
         return await backend.image(source, tell)
     if source.reference or source.context:

@@ -242,9 +242,18 @@ async def test_a_failing_build_shows_the_end_of_its_log(
             await ensure_image(engine, make_context(f"{TINY}{line}\n"))
 
 
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
 async def test_a_build_that_nobody_waits_for_ends(
-    engine: Engine, make_context: Callable[..., ImageSource]
+    transport: str,
+    own_daemon: Daemon,
+    make_context: Callable[..., ImageSource],
+    request: pytest.FixtureRequest,
 ) -> None:
+    url = own_daemon.url if transport == "unix" else own_daemon.tcp_url
+    engine = Engine(Address(url), connect)
+    request.addfinalizer(engine.close)
+    lost: list[str] = []
+    engine.on_unreachable = lost.append
     forever = f"{TINY}RUN echo begun; while :; do :; done\n"
     with pytest.raises(SetupError, match=r"longer than 2 s; raise environment.build_timeout_sec"):
         await ensure_image(engine, make_context(forever, timeout=2))
@@ -262,6 +271,7 @@ async def test_a_build_that_nobody_waits_for_ends(
     with anyio.fail_after(20):
         while containers(engine):  # noqa: ASYNC110
             await anyio.sleep(0.1)
+    assert not lost
 
 
 async def test_a_daemon_that_dies_while_it_builds(

@@ -30,7 +30,7 @@ from repodrome.envs.sandbox.docker.pool import Pool
 from repodrome.envs.sandbox.docker.way import Way, choose
 from repodrome.envs.sandbox.image import Image, ImageSource, Progress
 from repodrome.envs.sandbox.prefetch import Prefetched
-from repodrome.errors import SandboxError
+from repodrome.errors import SandboxError, SandboxUnavailableError
 
 
 class DockerBackend:
@@ -77,12 +77,18 @@ class DockerBackend:
         raise trouble
 
     async def image(self, source: ImageSource, progress: Progress) -> Image:
-        """See :class:`~repodrome.envs.sandbox.image.ImageBackend`."""
-        host = await self.hosts.acquire(beyond=True)
-        try:
-            return await self.images.ensure(host.engine, source, progress)
-        finally:
-            self.hosts.release(host)
+        """See :class:`~repodrome.envs.sandbox.image.ImageBackend`.
+
+        Always from the first host that can: each may have built its own, of another id.
+        """
+        trouble: SandboxError | None = None
+        for host in sorted(self.hosts.hosts, key=lambda host: bool(host.trouble)):
+            try:
+                return await self.images.ensure(host.engine, source, progress)
+            except SandboxUnavailableError as error:
+                trouble = trouble or error
+        assert trouble is not None
+        raise trouble
 
     async def copy_out(self, image: Image, path: str, target: Path) -> None:
         """See :class:`~repodrome.envs.sandbox.image.ImageBackend`."""
