@@ -33,6 +33,8 @@ import anyio.to_thread
 from repodrome.envs.build_once import built, turnstile
 from repodrome.envs.sandbox.base import (
     ENV_PREFIX,
+    HOME,
+    WORKSPACE,
     NetworkPolicy,
     Sandbox,
     SandboxBackend,
@@ -149,7 +151,8 @@ async def _prepare(
     )
     python = _python_of(task, image) if image else await _find_python(environment)
     root = image.id if image else backend.name
-    builder = _Builder(task, backend, store, python, image, tell)
+    workspace_at = _seen_at(image.workdir) if image and supplied else ""
+    builder = _Builder(task, backend, store, python, image, workspace_at, tell)
     layers = [materialised.layer]
     package_key = ""
     if environment.packages:
@@ -192,6 +195,7 @@ async def _prepare(
             allowed_hosts=environment.allowed_hosts,
             toolchains=(python.prefix,) if python.prefix else (),
             image=image.id if image else None,
+            workspace_at=workspace_at,
             name=task.id,
         ),
         materialised=materialised,
@@ -209,6 +213,7 @@ class _Builder:
         store: Store,
         python: _Python,
         image: Image | None,
+        workspace_at: str,
         tell: Progress,
     ) -> None:
         self._task = task
@@ -216,6 +221,7 @@ class _Builder:
         self._store = store
         self._python = python
         self._image = image
+        self._workspace_at = workspace_at
         self._tell = tell
 
     async def packages(self, below: tuple[Path, ...], staged: Path) -> None:
@@ -266,6 +272,7 @@ class _Builder:
             network="full",
             toolchains=(*prefix, *pip.paths),
             image=self._image.id if self._image else None,
+            workspace_at=self._workspace_at,
             name=f"set-up of {self._task.id}",
         )
         deadline = time.monotonic() + environment.build_timeout_sec
@@ -380,6 +387,12 @@ def _supplied(task: Task, backend: SandboxBackend, image: Image | None) -> Suppl
         f"{image.workdir} of the image {image.id}",
         functools.partial(anyio.from_thread.run, copy_out),
     )
+
+
+def _seen_at(workdir: str) -> str:
+    """An image's working directory, unless the sandbox has something of its own there."""
+    own = (WORKSPACE, ENV_PREFIX, HOME, "/tmp", "/run", "/dev", "/proc", "/sys")
+    return "" if any(f"{workdir}/".startswith(f"{place}/") for place in own) else workdir
 
 
 def _python_of(task: Task, image: Image) -> _Python:

@@ -61,6 +61,8 @@ class SandboxSpec:
         toolchains: further host directories bound read-only at the same path (e.g. a Python
             prefix).
         image: image reference for backends that have images; None means the host toolchain.
+        workspace_at: where the workspace is seen besides, ``""``: nowhere; for a workspace that an
+            image has elsewhere, whose scripts know it by that path.
         name: shown in listings.
     """
 
@@ -71,6 +73,7 @@ class SandboxSpec:
     allowed_hosts: tuple[str, ...] = ()
     toolchains: tuple[str, ...] = ()
     image: str | None = None
+    workspace_at: str = ""
     name: str = ""
 
 

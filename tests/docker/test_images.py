@@ -365,6 +365,13 @@ async def test_the_workspace_of_an_image(
     assert prepared.spec.image and prepared.spec.image.startswith("sha256:")
     assert dict(prepared.spec.env)["PATH"] == "/env/bin:/bin"
     assert await prepare(task, backend) is prepared
+    async with await backend.start(prepared.spec) as sandbox:
+        result = await sandbox.shell("echo new > /srv/app/new; read x < new; echo $x $FROM_IMAGE")
+        assert result.stdout == b"new 1\n"
+        script = 'read x < /srv/app/new; echo "$x"; cd /srv/app/tree; echo *'
+        ran = await sandbox.run(["bash", "-c", script])
+        assert ran.stdout == b"new\ninside\n", ran
+        assert (await sandbox.export()).paths == ("new",)
     again = await prepare(load_task(task.folder), backend)
     assert again.spec == prepared.spec  # so that sandboxes can be shared
 

@@ -1,4 +1,4 @@
-"""An image of a few megabytes, bash and nothing else, and a registry that serves it."""
+"""An image of a few megabytes, bash and cat and nothing else, and a registry that serves it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def tiny_root(shell: str = "bash") -> bytes:
-    """A root filesystem as a tar archive: the host's bash with its libraries.
+    """A root filesystem as a tar archive: the host's bash and cat with their libraries.
 
     Args:
         shell: what bash is called beside ``sh``.
     """
-    found = subprocess.run(["ldd", "/bin/bash"], capture_output=True, text=True, check=True)
-    libraries = sorted(set(re.findall(r"(/\S+)", found.stdout)))
+    needed = ["ldd", "/bin/bash", "/bin/cat"]
+    found = subprocess.run(needed, capture_output=True, text=True, check=True)
+    libraries = sorted(set(re.findall(r"(/\S+) \(", found.stdout)))
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", dereference=True) as tar:
         for path in libraries:
             tar.add(path)
         for name in {"sh", shell}:
             tar.add("/bin/bash", f"bin/{name}")
+        tar.add("/bin/cat", "bin/cat")
         for name in ("tmp", "dev", "proc", "sys", "etc"):
             directory = tarfile.TarInfo(name)
             directory.type, directory.mode = tarfile.DIRTYPE, 0o755

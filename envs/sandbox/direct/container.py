@@ -148,6 +148,8 @@ class Resident(Blank):
         handles = made.make()
         for source, target in PLACES.items():
             mount(f"{made.base}/{source}", target, None, MS_BIND)
+        if order["workspace_at"]:
+            mount(f"{made.base}/at/workspace", order["workspace_at"], None, MS_BIND)
         for name in ("passwd", "group"):
             self._introduce(name)
         flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV

@@ -20,9 +20,10 @@ from repodrome.errors import SandboxError, SetupError
 from repodrome.tasks.store import Store
 
 PROBE_SECONDS = 120
-_FORMAT = 1
+_FORMAT = 2
 _PROBE = """
 command -v bash || echo
+command -v cat || echo
 python=$(command -v python3)
 echo "$python"
 [ -z "$python" ] || "$python" -I -c 'import platform; print(platform.python_version())' || echo
@@ -100,15 +101,16 @@ async def _asked(engine: Engine, reference: str, identity: str) -> dict[str, str
         ended = await engine.call(lambda client: client.wait(container, timeout=PROBE_SECONDS))
         printed = await engine.call(lambda client: client.logs(container, stderr=False))
     lines = printed.decode("utf-8", errors="replace").splitlines()
-    if ended.get("StatusCode") != 0 or len(lines) < 2:
+    if ended.get("StatusCode") != 0 or len(lines) < 3:
         raise SetupError(f"the image {reference} can't be run; try: docker run {reference} sh")
-    bash, python, version = (*lines, "", "")[:3]
-    if not bash.startswith("/"):
-        raise SetupError(
-            f"the image {reference} has no bash, which sandboxes need. Fix: add it in its "
-            "Dockerfile (RUN apt-get update && apt-get install -y bash; on Alpine: "
-            "RUN apk add bash)"
-        )
+    bash, cat, python, version = (*lines, "", "")[:4]
+    for path, package in ((bash, "bash"), (cat, "coreutils")):
+        if not path.startswith("/"):
+            raise SetupError(
+                f"the image {reference} has no {package}, which sandboxes need. Fix: add it in its "
+                f"Dockerfile (RUN apt-get update && apt-get install -y {package}; on Alpine: "
+                f"RUN apk add {package})"
+            )
     works = python.startswith("/") and version
     return {
         "bash": bash,

@@ -92,7 +92,12 @@ class ContainerPlace(Place):
 
     def mounts(self) -> dict[str, Any]:
         """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
-        return {**super().mounts(), "container": self.container.id, "toolchains": []}
+        return {
+            **super().mounts(),
+            "container": self.container.id,
+            "toolchains": [],
+            "workspace_at": self.spec.workspace_at,
+        }
 
     def limits(self) -> dict[str, Any]:
         """See :class:`~repodrome.envs.sandbox.direct.place.Place`: what the container lacks."""
