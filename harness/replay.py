@@ -21,9 +21,10 @@ from repodrome.envs.events import EventHandler
 from repodrome.envs.trajectory import Step, ToolResult
 from repodrome.envs.user import RecordedUser
 from repodrome.errors import InfraError
+from repodrome.harness.rescore import recorded_specs
 from repodrome.harness.rollout import task_for
 from repodrome.harness.trajectory import Recorded, read_trajectory, task_hash
-from repodrome.tasks.model import Task
+from repodrome.tasks.model import RewardSpec, Task
 
 _MONTH = (
     r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) +)?"
@@ -150,6 +151,7 @@ async def replay(
         task_for(found, all_tools=header.all_tools),
         seed=header.seed,
         backend=backend or header.sandbox,
+        rewards=_terms(recorded) if score else None,
         context_budget=header.context_budget,
         tokenizer=header.tokenizer,
         # A model would say something else this time; rules are played anew, and compared.
@@ -267,6 +269,12 @@ def _compare_end(recorded: Recorded, done: int, reason: str | None) -> Divergenc
     return _divergence(
         max(0, done - 1), None, "stop reason", str(end.stop_reason), str(reason or "goes on")
     )
+
+
+def _terms(recorded: Recorded) -> list[RewardSpec] | None:
+    """What the recorded reward was made of, which need not be the task's own terms."""
+    report = None if recorded.end is None else recorded.end.report
+    return recorded_specs(report) if report is not None and report.rewards else None
 
 
 def _recorded_reward(recorded: Recorded) -> float | None:

@@ -214,11 +214,18 @@ def _terms(
     if rules is not None:
         return rules.terms(task, task.rewards, step)
     # Most episodes of a run are scored by the same terms: made once.
-    specs = [
-        {**part.params, "name": part.spec or part.name, "weight": part.weight}
-        for part in old.rewards
-    ]
+    specs = [spec.model_dump() for spec in recorded_specs(old)]
     return _terms_once(json.dumps(specs, sort_keys=True), task.folder)
+
+
+def recorded_specs(report: RewardReport) -> list[RewardSpec]:
+    """The terms that an episode was scored by, each with the weight that it had then."""
+    return [
+        RewardSpec.model_validate(
+            {**part.params, "name": part.spec or part.name, "weight": part.weight}
+        )
+        for part in report.rewards
+    ]
 
 
 @lru_cache(maxsize=256)

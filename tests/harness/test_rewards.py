@@ -50,6 +50,8 @@ def test_an_episode_is_scored_again_to_the_bit(cli, make_folder, script, tmp_pat
     assert (found["scored"], found["moved"]) == (1, 0)
     [one] = found["episodes"]
     assert one["now"] == one["before"] == played["reward"]
+    replayed = cli("replay", played["trajectory"], "--score")
+    assert replayed.exit_code == 0, replayed.output
     # The task folder isn't needed for that.
     (folder / "task.toml").unlink()
     assert only_json(cli("rescore", runs, "--json"))["moved"] == 0
