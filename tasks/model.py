@@ -8,11 +8,12 @@ Harbor task loads as it is.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from repodrome.tasks.locate import Location
 
@@ -235,6 +236,29 @@ class RewardSpec(TaskModel):
 
     name: str
     weight: float | Schedule = 1.0
+
+    @field_validator("weight", mode="before")
+    @classmethod
+    def _number_or_schedule(cls, value: object) -> object:
+        example = "{points = [[0, 0.0], [1000, 0.2]]}"
+        if isinstance(value, Mapping):
+            try:
+                return Schedule.model_validate(value)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                where = ".".join(map(str, first["loc"]))
+                message = first["msg"].removeprefix("Value error, ")
+                raise ValueError(f"{where}: {message}; write e.g. {example}") from None
+        if isinstance(value, Schedule | int | float) and not isinstance(value, bool):
+            return value
+        raise ValueError(f"give a number, or a schedule such as {example}")
+
+    @property
+    def weight_text(self) -> str:
+        """The weight for people: ``0.2``, or ``0 (step 0) … 0.2 (step 1000)``."""
+        if isinstance(self.weight, Schedule):
+            return " … ".join(f"{weight:g} (step {step:g})" for step, weight in self.weight.points)
+        return f"{self.weight:g}"
 
     def weight_at(self, training_step: int | None) -> float:
         """The weight at a training step; without one, at step 0."""

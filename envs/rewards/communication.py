@@ -105,7 +105,7 @@ class CommunicationReward:
             for kind, (weight, cap, _) in KINDS.items()
         )
         return RewardResult(
-            value=-min(1.0, cost),
+            value=0.0 - min(1.0, cost),
             parts={kind: float(counts[kind]) for kind in KINDS if counts[kind]},
             notes=tuple(f"{counts[k]} × {KINDS[k][2]}" for k in KINDS if counts[k]),
         )

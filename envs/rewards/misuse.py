@@ -78,7 +78,7 @@ class MisuseReward:
         costs = {kind: self._cost(kind, counts[kind]) for kind in KINDS if counts[kind]}
         worst = sorted(costs, key=lambda kind: (-costs[kind], kind))
         return RewardResult(
-            value=-min(1.0, sum(costs.values())),
+            value=0.0 - min(1.0, sum(costs.values())),
             parts={kind: float(counts[kind]) for kind in KINDS if counts[kind]},
             notes=tuple(f"{counts[kind]} × {KINDS[kind]}" for kind in worst if costs[kind]),
         )
@@ -90,7 +90,7 @@ class MisuseReward:
 
         def so_far(step: Step) -> float:
             counts.update(finding.kind for finding in conduct.feed(step))
-            return -min(1.0, sum(self._cost(kind, n) for kind, n in counts.items()))
+            return 0.0 - min(1.0, sum(self._cost(kind, n) for kind, n in counts.items()))
 
         return so_far
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -49,16 +50,20 @@ def read_pristine(workspace: Path, change: Change) -> dict[str, bytes]:
 
 def _read(root: int, path: str) -> bytes | None:
     """A regular file's content; None where it is none, or a large one."""
+    if "\0" in path:
+        return None
     try:
         fd = openat2(root, os.fsencode(path), os.O_RDONLY | os.O_NONBLOCK, links=False)
-    except (OSError, ValueError):
+    except (OSError, UnicodeEncodeError):
         return None
-    with os.fdopen(fd, "rb") as file:
-        try:
-            data = file.read(MAX_BYTES + 1)
-        except OSError:  # a directory
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
             return None
-    return data if len(data) <= MAX_BYTES else None
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES)
+    finally:
+        os.close(fd)
 
 
 def reference_lines(task: Task, materialised: Materialised) -> int | None:

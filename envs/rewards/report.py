@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from repodrome.envs.rewards.base import Reward, RewardContext, RewardPart, RewardReport
 from repodrome.envs.rewards.registry import checked, make_reward
 from repodrome.errors import UsageError
@@ -83,9 +85,16 @@ def as_spec(given: RewardLike) -> RewardSpec | None:
     if isinstance(given, Mapping):
         try:
             return RewardSpec.model_validate(dict(given))
-        except ValueError as error:
-            raise UsageError(f"reward {dict(given)!r} is wrong: {error}") from error
+        except ValidationError as error:
+            raise UsageError(f"reward {dict(given)!r}: {first_fault(error)}") from error
     return None
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a table, on one line."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _finite(name: str, weight: float) -> float:

@@ -19,7 +19,7 @@ from repodrome.envs.sandbox.base import ChangedFile
 from repodrome.tools.lints import RuffLinter, SourceFile
 
 EVIDENCE = "ruff"
-RULES = ("E4", "E7", "E9", "F", "B", "SIM", "RET", "UP", "C4", "PIE", "PLE", "PLW", "S102", "S307")
+RULES = ("E4", "E7", "E9", "F", "B", "SIM", "RET", "C4", "PIE", "PLE", "PLW", "S102", "S307")
 """Everything that ``style.lint`` may choose from; ``C901`` is asked for besides, for complexity."""
 MAX_FILES = 500
 MAX_DIAGNOSTICS = 2000

@@ -27,7 +27,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from repodrome.envs.rewards.report import RewardLike, Term, as_spec, terms_of
+from pydantic import ValidationError
+
+from repodrome.envs.rewards.report import RewardLike, Term, as_spec, first_fault, terms_of
 from repodrome.errors import UsageError
 from repodrome.tasks.model import RewardSpec, Task
 
@@ -129,8 +131,8 @@ def _rule(path: Path, number: int, entry: Any) -> Rule:
     tasks = _names(path, f"rewards.{number}.tasks", entry.pop("tasks", ["*"]))
     try:
         return Rule(RewardSpec.model_validate(entry), tasks)
-    except ValueError as error:
-        raise UsageError(f"{path}: rewards.{number}: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}: rewards.{number}.{first_fault(error)}") from error
 
 
 def _names(path: Path, key: str, value: Any) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def show(task: TaskArgument, as_json: JsonOption = False) -> None:
                 f"{len(verifier.pass_to_pass)} to keep"
             ),
         )
-        terms = ", ".join(f"{reward.name} × {reward.weight:g}" for reward in each.rewards)
+        terms = ", ".join(f"{reward.name} × {reward.weight_text}" for reward in each.rewards)
         table.add_row("rewards", screen.plain(terms))
         limits = each.limits
         table.add_row(

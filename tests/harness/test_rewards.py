@@ -174,6 +174,14 @@ def test_terms_on_the_command_line() -> None:
         reward_specs(["tests:weight="])
 
 
+def test_a_task_with_a_scheduled_weight_is_shown(cli, make_folder):
+    folder = make_folder()
+    schedule = '[[rewards]]\nname = "misuse"\nweight = {points = [[0, 0], [10, 0.5]]}\n'
+    (folder / "task.toml").write_text((folder / "task.toml").read_text() + schedule)
+    shown = cli("task", "show", folder)
+    assert "misuse × 0 (step 0) … 0.5 (step 10)" in shown.output.replace("\n", " ")
+
+
 def test_gym_pays_at_each_step_what_is_known_there(make_folder):
     made = gym.make(
         "repodrome:repodrome/Repo-v0",
@@ -208,3 +216,23 @@ def test_a_file_is_read_by_its_own_words(tmp_path):
     assert (again.change, again.pristine) == (given.change, given.pristine)
     assert json.loads((tmp_path / "a.jsonl").read_text().split("\n")[0])["schema_version"] == 2
     assert not rescore(tmp_path / "a.jsonl", read_trajectory(tmp_path / "a.jsonl")).moved
+
+
+def test_running_environments_are_scored_by_the_rules_of_that_moment(make_folder, tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text('version = "1"\n[[rewards]]\nname = "misuse"\nweight = 0.5\n')
+    made = gym.make_vec(
+        "repodrome:repodrome/Repo-v0", num_envs=2, task=str(make_folder()), rules=str(rules)
+    )
+    envs = made.unwrapped
+    envs.reset(seed=0)
+    envs.step(["{", "{"])
+    *_, first = envs.step(["Nothing done.", {"tool_calls": [{"name": "list_dir"}]}])
+    table = "{points = [[0, 0.5], [10, 1.0]]}"
+    rules.write_text(f'version = "2"\n[[rewards]]\nname = "misuse"\nweight = {table}\n')
+    envs.training_step = 5
+    *_, second = envs.step(["", "Nothing done."])
+    envs.close()
+    weights = [info["reward_parts"]["misuse"]["weight"] for info in (first, second)]
+    assert [weights[0][0], weights[1][1]] == [0.5, 0.75]
+    assert [first["rules"][0][:2], second["rules"][1][:2]] == ["1@", "2@"]

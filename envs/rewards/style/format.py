@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 from repodrome.envs.rewards.base import RewardContext, RewardResult
@@ -15,7 +14,7 @@ from repodrome.envs.rewards.lines import FileDelta
 
 _TIGHT_COMMA = re.compile(r",[^\s)\]}'\"]")
 _TIGHT_ASSIGN = re.compile(r"[\w.]+=[^=]")
-_LEAST_LIMIT = 79
+_LIMITS = (79, 88, 100, 120)
 _MOST_NEW = 2000
 _MOST_AROUND = 150
 """Lines that are looked at, of each file."""
@@ -38,12 +37,13 @@ class FormatReward:
     """How near the new lines are to the surrounding code's own formatting; range [0, 1].
 
     The unchanged lines of each changed file show what is usual there: tabs or spaces, how far one
-    level is indented, the quotes, the line ends, how long lines get (the 99th percentile, at least
-    79), blanks behind commas and around ``=``, none at the end of a line. For each of these
-    features, d is the share of new lines that go against it, less the share of surrounding lines
-    that do, at least 0. ``value = max(0, 1 - strength · Σ d)``, the mean over changed files,
-    weighted by their new lines. A file without surroundings is compared with what is usual in
-    the other changed files of its suffix, else with four spaces and 100 columns.
+    level is indented, the quotes, the line ends, how long lines get (the least of 79, 88, 100 and
+    120 that they keep to), blanks behind commas and around ``=``, none inside brackets and
+    at the end of a line. For each of these features, d is the share of new lines that go against
+    it, less the share of surrounding lines that do, at least 0.
+    ``value = max(0, 1 - strength · Σ d)``, the mean over changed files, weighted by their new
+    lines. A file without surroundings is compared with what is usual in the other changed files of
+    its suffix, else with four spaces and 100 columns.
 
     Attributes:
         strength: how much one feature that every new line goes against takes away.
@@ -81,10 +81,10 @@ class FormatReward:
 
 
 def _surroundings(delta: FileDelta) -> list[str]:
-    """Lines that were there before and stayed."""
+    """Lines that were there before and stayed, from all over the file."""
     added = set(delta.added)
-    kept = (line for index, line in enumerate(delta.after) if index not in added)
-    return list(islice((line for line in kept if line.strip()), _MOST_AROUND))
+    kept = [line for index, line in enumerate(delta.after) if index not in added and line.strip()]
+    return kept[:: len(kept) // _MOST_AROUND + 1]
 
 
 def _alike(delta: FileDelta, around: dict[str, list[str]]) -> list[str]:
@@ -126,11 +126,14 @@ class _Custom:
     def of(cls, lines: Sequence[str]) -> _Custom:
         indented = [line for line in lines if line[0] in " \t"]
         lengths = sorted(map(len, lines))
+        long = lengths[-1] if lengths else 100
+        if long > _LIMITS[-1]:  # an address, or a table
+            long = lengths[len(lengths) * 99 // 100]
         single, double = map("\n".join(lines).count, "'\"")
         return cls(
             tabs=2 * sum(line[0] == "\t" for line in indented) > len(indented),
             unit=_indent_unit(lines),
-            limit=max(_LEAST_LIMIT, lengths[len(lengths) * 99 // 100]) if lengths else 100,
+            limit=next((n for n in _LIMITS if n >= long), long),
             crlf=2 * sum(line[-1] == "\r" for line in lines) > len(lines) > 0,
             # Without a clear custom either will do.
             quote="'" if double > 3 * single else '"' if single > 3 * double else None,
