@@ -144,14 +144,20 @@ setup_venv() {  # setup_venv EXTRA
 _docker_answers() { "$PY" -c 'import docker; docker.APIClient(version="auto", timeout=10).ping()' >/dev/null 2>&1; }
 
 setup_docker() {  # a daemon that answers, with the base image; starts one where none runs
+    local missing=() without="To do without Docker: REPODROME_NO_DOCKER=1 $0"
+    [ -z "${REPODROME_NO_DOCKER:-}" ] || { say "without Docker: only half of it is tested"; return 0; }
+    # Tests start daemons of their own, in networks and with certificates of their own.
+    command -v dockerd >/dev/null || missing+=(docker.io)
+    command -v ip >/dev/null || missing+=(iproute2)
+    command -v openssl >/dev/null || missing+=(openssl)
+    if [ ${#missing[@]} -gt 0 ]; then
+        _apt "${missing[@]}" || die "missing: ${missing[*]}." \
+            "Run this, then start again: $(_how_to_install "${missing[@]}"). $without"
+    fi
     if ! _docker_answers; then
-        [ -z "${DOCKER_HOST:-}" ] || die "no Docker daemon answers at DOCKER_HOST=$DOCKER_HOST"
-        if ! command -v dockerd >/dev/null; then
-            _apt docker.io || die "missing: a Docker daemon. Run this, then start again:" \
-                "$(_how_to_install docker.io)"
-        fi
-        [ "$(id -u)" = 0 ] || die "no Docker daemon runs, and only root can start one." \
-            "Run this, then start again: sudo systemctl start docker"
+        [ -z "${DOCKER_HOST:-}" ] || die "no Docker daemon answers at DOCKER_HOST=$DOCKER_HOST. $without"
+        [ "$(id -u)" = 0 ] || die "no Docker daemon answers, and only root can start one." \
+            "Run this, then start again: sudo systemctl start docker. $without"
         _start_dockerd
     fi
     "$ROOT/scripts/make-base-image"
