@@ -21,6 +21,11 @@ PAUSE = 0.05
 """Seconds between paced samples, as a trainer that waits for its model would leave."""
 
 
+SHARE = "of 1"
+"""Unit of what is better the nearer it is to 1."""
+MORE_IS_BETTER = frozenset({"/s", SHARE})
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the table.
@@ -28,7 +33,7 @@ class Row:
     Attributes:
         figure: what was measured, and whether paced or back to back.
         values: the samples, in ``unit``.
-        unit: ``"ms"``, ``"MB"``, ``"/s"`` or ``""`` for a count.
+        unit: ``"ms"``, ``"MB"``, ``"/s"``, :data:`SHARE` or ``""`` for a count.
         goal: for the median; None where there is none.
         goal_p95: for the 95th percentile.
         floor: a raw floor of the machine, not of ours.
@@ -56,7 +61,7 @@ class Row:
         """Whether the goals hold; None where there is none."""
         if self.goal is None:
             return None
-        if self.unit == "/s":
+        if self.unit in MORE_IS_BETTER:
             return self.p50 >= self.goal
         late = self.goal_p95 is not None and self.p95 > self.goal_p95
         return self.p50 <= self.goal and not late

@@ -21,11 +21,13 @@ REBUILT_FROM = 0.2
 """Share of changed files from which the index is made anew."""
 
 
-class _Directory:
+class DirectoryFiles:
     """A directory as the overlay wants to see it; it is trusted, unlike an agent's workspace."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    # What these raise and mean is what Workspace says.
 
     async def stat(self, path: str) -> FileInfo:
         try:
@@ -85,7 +87,7 @@ async def search_directory(
         _, index, made = await opened_index(root, key, embedder, store=store, progress=progress)
         changed = await asyncio.to_thread(_changed, root, index)
     overlay = Overlay(index, made)
-    return await overlay.search(_Directory(root), query, limit, below=inside, changed=changed)
+    return await overlay.search(DirectoryFiles(root), query, limit, below=inside, changed=changed)
 
 
 def _changed(root: Path, index: Index) -> list[str]:

@@ -1,7 +1,7 @@
 """Ranks the chunks of one or several segments for a question.
 
-score = (BM25F / the best BM25F + 0.8 · cosine) · prior, plus 1 where the question names a symbol
-and the chunk defines it.
+score = (BM25F / the best BM25F + 0.8 · cosine) · prior, plus up to 1 where the question names a
+symbol and the chunk defines it.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def rank(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> 
     terms = query_terms(text)
     lexical = _lexical(parts, terms)
     best = max((float(scores.max()) for scores in lexical if len(scores)), default=0.0)
+    symbols, bonus = _symbols(text)
     wants_tests = not _TEST_TERMS.isdisjoint(terms)
     totals = []
     for part, scores in zip(parts, lexical, strict=True):
@@ -88,8 +89,8 @@ def rank(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> 
         total = total * segment.priors
         if not wants_tests:
             total[segment.tests] *= TEST
-        for wanted in _symbols(text):
-            total[segment.symbols == np.uint64(wanted)] += SYMBOL_BONUS
+        for wanted in symbols:
+            total[segment.symbols == np.uint64(wanted)] += bonus
         for mask in (part.alive, part.inside):
             if mask is not None:
                 total[~mask] = 0
@@ -117,17 +118,18 @@ def _lexical(parts: Sequence[Part], terms: dict[int, int]) -> list[Array]:
     return scores
 
 
-def _symbols(text: str) -> set[int]:
-    """The names that a question spells out: ``snake_case``, ``camelCase``, `` `quoted` ``, ``f()``.
+def _symbols(text: str) -> tuple[set[int], float]:
+    """The names that a question spells out, and what defining one is worth.
 
-    A question of one word alone is taken for a name as well.
+    Those are ``snake_case``, ``camelCase``, `` `quoted` ``, ``f()``, and a question's only word.
+    A long question names them in passing more often than it asks for them.
     """
     words = identifiers(text)
     named = {word for word in words if _SYMBOL_LIKE.match(word)}
     named.update(first or second for first, second in _QUOTED.findall(text))
     if len(words) == 1:
         named.update(words)
-    return {symbol(name) for name in named} - {0}
+    return {symbol(name) for name in named} - {0}, SYMBOL_BONUS / max(1, len(words) - 2)
 
 
 def _best(parts: Sequence[Part], totals: Sequence[Array], limit: int) -> list[Hit]:
