@@ -27,6 +27,7 @@ from repodrome.errors import SandboxError, SandboxUnavailableError, SetupError, 
 from repodrome.harness.cli.app import app
 from repodrome.tasks.folder import load_task
 from repodrome.tasks.model import Task
+from tests.docker.api_backend import ApiBackend
 from tests.docker.daemon import BASE, Daemon, image_tar, running
 from tests.docker.tiny import registry, tiny_root
 from tests.fakes.wheel import write_wheel
@@ -336,7 +337,7 @@ def backend(own_daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Doc
 
 
 async def test_the_workspace_of_an_image(
-    backend: DockerBackend, make_task: Callable[..., Task]
+    backend: DockerBackend, engine: Engine, make_task: Callable[..., Task]
 ) -> None:
     task = make_task(
         "harbor",
@@ -365,13 +366,15 @@ async def test_the_workspace_of_an_image(
     assert prepared.spec.image and prepared.spec.image.startswith("sha256:")
     assert dict(prepared.spec.env)["PATH"] == "/env/bin:/bin"
     assert await prepare(task, backend) is prepared
-    async with await backend.start(prepared.spec) as sandbox:
-        result = await sandbox.shell("echo new > /srv/app/new; read x < new; echo $x $FROM_IMAGE")
-        assert result.stdout == b"new 1\n"
-        script = 'read x < /srv/app/new; echo "$x"; cd /srv/app/tree; echo *'
-        ran = await sandbox.run(["bash", "-c", script])
-        assert ran.stdout == b"new\ninside\n", ran
-        assert (await sandbox.export()).paths == ("new",)
+    image_env = {"PATH": "/bin", "FROM_IMAGE": "1"}
+    for way in (backend, ApiBackend(engine, image_env=image_env)):
+        async with await way.start(prepared.spec) as sandbox:
+            both = "echo new > /srv/app/new; read x < new; echo $x $FROM_IMAGE"
+            assert (await sandbox.shell(both)).stdout == b"new 1\n"
+            script = 'read x < /srv/app/new; echo "$x"; cd /srv/app/tree; echo *'
+            ran = await sandbox.run(["bash", "-c", script])
+            assert ran.stdout == b"new\ninside\n", ran
+            assert (await sandbox.export()).paths == ("new",)
     again = await prepare(load_task(task.folder), backend)
     assert again.spec == prepared.spec  # so that sandboxes can be shared
 

@@ -320,6 +320,8 @@ class Containers:
             mounts[place] = (await self._volume(part, options)).name
         for part, place in (("tmp", "/tmp"), ("tests", "/tests"), ("logs", "/logs")):
             mounts[place] = (await self._volume(part, _bind(f"{base}/{part}"))).name
+        if self.setting.spec.workspace_at:
+            mounts[self.setting.spec.workspace_at] = mounts[WORKSPACE]
         read_only = [CONTROL]
         for number, path in enumerate(filter(os.path.isdir, self.setting.spec.toolchains)):
             tree = await self._layer(Path(path))
