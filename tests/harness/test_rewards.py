@@ -182,6 +182,14 @@ def test_a_task_with_a_scheduled_weight_is_shown(cli, make_folder):
     assert "misuse × 0 (step 0) … 0.5 (step 10)" in shown.output.replace("\n", " ")
 
 
+def test_a_task_with_bonuses_is_valid_by_its_tests(cli, make_folder):
+    folder = make_folder()
+    terms = [f'[[rewards]]\nname = "{name}"\nweight = 0.1\n' for name in ALL]
+    (folder / "task.toml").write_text((folder / "task.toml").read_text() + "".join(terms))
+    found = cli("task", "validate", folder)
+    assert found.exit_code == 0, found.output
+
+
 def test_gym_pays_at_each_step_what_is_known_there(make_folder):
     made = gym.make(
         "repodrome:repodrome/Repo-v0",
