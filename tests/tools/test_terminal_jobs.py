@@ -83,7 +83,8 @@ async def test_wrong_uses_of_jobs_name_the_fix(jobs: Desk) -> None:
     await jobs.fails("invalid_arguments", "terminal_job", action="feed")
     text = await jobs.fails("timeout", "terminal_job", action="input", input="x" * 200_000)
     assert "doesn't read its input" in text
-    (jobs.path.parent / "jobs/1.pid").unlink()
+    await jobs.ok("terminal_job", action="stop")
+    (jobs.path.parent / "jobs/1.exit").unlink()  # as if it had been left behind by a fork
     assert "job 1: lost" in await jobs.ok("terminal_job")
     (jobs.path.parent / "jobs/1.exit").write_text("\x1b[2J ../odd 12x\n")
     assert "job 1: unknown" in await jobs.ok("terminal_job")
