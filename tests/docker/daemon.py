@@ -91,7 +91,10 @@ class Daemon:
     # -- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it and wait until it answers; what an earlier one left in the folder is mended."""
+        """Start it and wait until it answers; what an earlier one left in the folder is mended.
+
+        Not on a worker thread: it ends with the thread that started it, so that none outlives us.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._clear_stale()
         (self.folder / "daemon.json").write_text("{}")  # never the machine's own
