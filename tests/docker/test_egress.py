@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from repodrome.envs.sandbox.base import SandboxSpec
+from repodrome.envs.sandbox.docker.api.sandbox import start_api_sandbox
 from repodrome.envs.sandbox.docker.backend import DockerBackend
 from repodrome.envs.sandbox.docker.egress import Egress, Outlet
 from repodrome.envs.sandbox.docker.engine import Address, Engine, connect
 from repodrome.envs.sandbox.docker.labels import OWNER
+from repodrome.envs.sandbox.docker.reaper import release
 from repodrome.errors import SandboxError
 from tests.docker.daemon import BASE, Daemon
 
@@ -218,6 +220,11 @@ def test_containers_end_with_the_process_that_made_them(engine: Engine, world: s
 
 # -- the whole -------------------------------------------------------------------------------------
 
+FETCH_LENGTH = (
+    "python3 -c 'import sys, urllib.request as r; "
+    "print(len(r.urlopen(sys.argv[1], timeout=10).read()))' http://{}/hostname 2>&1 | tail -n 1"
+)
+
 
 @pytest.fixture
 def site(engine: Engine) -> Iterator[str]:
@@ -240,20 +247,39 @@ async def test_a_sandbox_of_the_backend_reaches_what_its_task_allows(
         path.chmod(0o755)
         os.chown(path, *backend.owner)
     spec = SandboxSpec(layers=(layer,), network="allowlist", allowed_hosts=(site,))
-    fetch = (
-        "python3 -c 'import sys, urllib.request as r; "
-        "print(len(r.urlopen(sys.argv[1], timeout=10).read()))' http://{}/hostname 2>&1 | tail -n 1"
-    )
     async with await backend.start(spec) as sandbox:
-        assert int((await sandbox.shell(fetch.format(site))).stdout) > 0
-        assert b"403" in (await sandbox.shell(fetch.format("evil.example"))).stdout
-        ran = await sandbox.run(["bash", "-c", fetch.format(site)])
+        assert int((await sandbox.shell(FETCH_LENGTH.format(site))).stdout) > 0
+        assert b"403" in (await sandbox.shell(FETCH_LENGTH.format("evil.example"))).stdout
+        ran = await sandbox.run(["bash", "-c", FETCH_LENGTH.format(site)])
         assert int(ran.stdout) > 0
         direct = await sandbox.shell(f"exec 3<>/dev/tcp/{site}/80")
         assert direct.exit_code != 0 and b"unreachable" in direct.stdout
     containers = len(left(engine))
     async with await backend.start(spec) as again:  # in the same container, by the same way
-        assert int((await again.shell(fetch.format(site))).stdout) > 0
+        assert int((await again.shell(FETCH_LENGTH.format(site))).stdout) > 0
         assert len(left(engine)) == containers
     await backend.close()
+    assert left(engine) == []
+
+
+@pytest.mark.anyio
+async def test_so_does_one_that_is_driven_over_the_api(
+    own_daemon: Daemon, engine: Engine, site: str, tmp_path: Path
+) -> None:
+    far = Engine(Address(own_daemon.tcp_url), connect)
+    egress = Egress(far, BASE)
+    image = far.client().inspect_image(BASE)["Id"]
+    layer = tmp_path / "layer"
+    (layer / "workspace").mkdir(parents=True)
+    spec = SandboxSpec(layers=(layer,), network="allowlist", allowed_hosts=(site,))
+    path = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+    async with await start_api_sandbox(far, image, path, spec, egress=egress) as sandbox:
+        for _ in range(2):
+            assert int((await sandbox.shell(FETCH_LENGTH.format(site))).stdout) > 0
+        assert b"403" in (await sandbox.shell(FETCH_LENGTH.format("evil.example"))).stdout
+        ran = await sandbox.run(["bash", "-c", FETCH_LENGTH.format(site)])
+        assert int(ran.stdout) > 0
+    egress.close()
+    release(far)
+    far.close()
     assert left(engine) == []
