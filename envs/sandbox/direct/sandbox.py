@@ -184,6 +184,8 @@ class DirectSandbox:
             fd = os.open("upper/workspace", DIRECTORY, dir_fd=base)
         except FileNotFoundError:
             return []
+        except OSError:  # a place whose layers only its own namespace can read
+            return None
         try:
             return await anyio.to_thread.run_sync(changed_in, fd)
         finally:
