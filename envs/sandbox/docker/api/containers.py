@@ -41,7 +41,7 @@ OWN_INODES = 64
 """Inodes of a sandbox's tmpfs that are ours."""
 KEEPER_MB = 512
 """MiB that a keeper may use beyond what the sandbox's files take."""
-CTL_OPTIONS = "size=256m,nr_inodes=16384,mode=0755,nosuid,nodev"
+CTL_OPTIONS = "size=256m,nr_inodes=16384,mode=1777,nosuid,nodev"
 REMOVALS = 50
 _CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD"),  # copies of the agent's files, whiteouts
@@ -236,9 +236,15 @@ class Containers:
         async with self._agent_lock:
             if self.agent or self.wire is None:
                 return
+            setting = self.setting
             name = await self._create("agent", ["cat"], pid_mode=f"container:{self.name}-keeper")
             await self._change(lambda c: c.start(name))
-            await self.wire.ask("agent")
+            found, _ = await self.wire.ask("agent")
+            if found:
+                raise SandboxUnavailableError(
+                    f"containers of this runtime ({setting.runtime or 'the default one'}) share no "
+                    "pid namespace, which is needed over the API. Fix: use runc or crun"
+                )
             self.agent = name
 
     async def _create(

@@ -19,6 +19,7 @@ import stat
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -176,13 +177,24 @@ class Keeper:
     def do_agent(self, data: bytes, stop: int, number: int) -> Answer:
         """Find the agent's container, which has just been started, and its view of the files."""
         self._forget_agent()
-        for process in everyone():
-            if process.parent == 0:
-                self._holder = process.pid
-                fd = os.open(f"/proc/{process.pid}/root{self.root}", _DIRECTORY)
-                self._beneath = Beneath(fd, self.root, (self.uid, self.gid))
-                return {}, b""
-        return {"error": "the agent's container shares no processes with its keeper"}, b""
+        holders = [process.pid for process in everyone() if process.parent == 0]
+        if not holders:
+            return {"apart": True}, b""
+        self._holder = holders[0]
+        fd = self._entered(f"/proc/{self._holder}/root{self.root}")
+        self._beneath = Beneath(fd, self.root, (self.uid, self.gid))
+        return {}, b""
+
+    def _entered(self, path: str) -> int:
+        """A directory of the agent's container; until its program runs nobody may look there."""
+        deadline = time.monotonic() + OPEN_SECONDS
+        while True:
+            try:
+                return os.open(path, _DIRECTORY)
+            except PermissionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
 
     def _forget_agent(self) -> None:
         if self._beneath is not None:
