@@ -11,6 +11,7 @@ import subprocess
 import sysconfig
 import tracemalloc
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
@@ -110,10 +111,10 @@ async def _changes(index: Index, embedder: StaticEmbedder, tree: Path, n: int) -
         await overlay.search(files, QUERIES[0], 10, changed=[path])
 
     async def changed() -> None:
-        (tree / path).write_bytes(original + b"\n\ndef added(): pass\n" * (1 + ask_count.pop()))
+        (tree / path).write_bytes(original + b"\n\ndef added_%d(): pass\n" % next(numbers))
         await ask()
 
-    ask_count = list(range(10 * n))
+    numbers = count(1)
     try:
         rows.append(in_ms("– query, nothing new", await sample_async(ask, n), 10, 50))
         rows.append(in_ms("– one changed file, and query", await sample_async(changed, n), 10, 50))

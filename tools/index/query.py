@@ -85,7 +85,10 @@ def rank(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> 
         segment = part.segment
         total = scores / best if best > 0 else scores
         if vector is not None and segment.vectors.shape[1] == len(vector) > 0:
-            total = total + VECTOR_WEIGHT * np.maximum(segment.vectors @ vector, 0)
+            # Not by BLAS: where a machine is busy, its threads wait for each other many times as
+            # long as one alone takes.
+            cosines = np.einsum("ij,j->i", segment.vectors, vector)
+            total = total + VECTOR_WEIGHT * np.maximum(cosines, 0)
         total = total * segment.priors
         if not wants_tests:
             total[segment.tests] *= TEST
@@ -129,7 +132,7 @@ def _symbols(text: str) -> tuple[set[int], float]:
     named.update(first or second for first, second in _QUOTED.findall(text))
     if len(words) == 1:
         named.update(words)
-    return {symbol(name) for name in named} - {0}, SYMBOL_BONUS / max(1, len(words) - 2)
+    return {symbol(name) for name in named} - {0}, SYMBOL_BONUS / max(1, len(words) - 2) ** 2
 
 
 def _best(parts: Sequence[Part], totals: Sequence[Array], limit: int) -> list[Hit]:
