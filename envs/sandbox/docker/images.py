@@ -23,6 +23,8 @@ RECIPE = Path(__file__).parent / "base"
 """What the base image is made of; ``scripts/make-base-image`` reads it too."""
 KIND_LABEL = "repodrome.image"
 TASK_LABEL = "repodrome.task"
+CARRIED = "repodrome/carried:"
+"""How an image is called that came from another daemon, and whose own name is another's here."""
 BASE_SECONDS = 900.0
 SEEN_SECONDS = 60.0
 """How long an image that was there is taken to be there still."""
@@ -148,7 +150,7 @@ async def _carry(image: Image, origin: Engine, target: Engine) -> None:
     # Its own name may be another image's there; without any, it would be taken for rubbish.
     name = image.reference
     if ":" not in name or "sha256:" in name or await _inspected(target, name) is not None:
-        name = f"repodrome/carried:{image.id.rpartition(':')[2][:24]}"
+        name = f"{CARRIED}{image.id.rpartition(':')[2][:24]}"
     await target.call(lambda client: client.tag(image.id, *parse_repository_tag(name)))
 
 

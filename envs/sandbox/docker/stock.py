@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from repodrome.envs.sandbox.docker.engine import DockerError, Engine, NotFoundError
-from repodrome.envs.sandbox.docker.images import KIND_LABEL, TASK_LABEL, base_reference
+from repodrome.envs.sandbox.docker.images import CARRIED, KIND_LABEL, TASK_LABEL, base_reference
 
 PREFIX = "repodrome/"
 
@@ -21,7 +21,7 @@ class Kept:
     Attributes:
         id: of its content.
         names: every name it goes by, others' too; none: it is dangling.
-        kind: ``base``, ``task`` or what else made it.
+        kind: ``base``, ``task``, or ``carried`` from another daemon.
         task: whose it was first made for, or ``""``.
         size: bytes, layers that it shares with others included.
         created: seconds since 1970.
@@ -149,6 +149,8 @@ def _kept(entry: dict[str, Any], used: bool) -> Kept:
     kind = labels.get(KIND_LABEL, "")
     if not kind and base_reference() in names:
         kind = "base"
+    elif not kind and any(name.startswith(CARRIED) for name in names):
+        kind = "carried"
     return Kept(
         id=str(entry["Id"]),
         names=names,
