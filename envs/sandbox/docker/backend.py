@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,8 +14,9 @@ from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.direct.client import sandbox_owner, spawner
 from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.docker import reaper
+from repodrome.envs.sandbox.docker.api.sandbox import ApiSandbox, start_api_sandbox
 from repodrome.envs.sandbox.docker.container import Kind
-from repodrome.envs.sandbox.docker.egress import close_egress
+from repodrome.envs.sandbox.docker.egress import close_egress, egress_of
 from repodrome.envs.sandbox.docker.engine import Engine
 from repodrome.envs.sandbox.docker.hosts import (
     Host,
@@ -31,6 +33,8 @@ from repodrome.envs.sandbox.docker.way import Way, choose
 from repodrome.envs.sandbox.image import Image, ImageSource, Progress
 from repodrome.envs.sandbox.prefetch import Prefetched
 from repodrome.errors import SandboxError, SandboxUnavailableError
+
+Made = DirectSandbox | ApiSandbox
 
 
 class DockerBackend:
@@ -49,9 +53,10 @@ class DockerBackend:
         self.runtime = runtime
         self.hosts = Hosts(specs_of(hosts) or specs_from_environment())
         self.pool = Pool(spawner, lambda: labels("sandbox"))
-        self.prefetched: Prefetched[DirectSandbox] = Prefetched(self._start)
+        self.prefetched: Prefetched[Made] = Prefetched(self._start)
         self.images = Images()
         self._ways: dict[Host, Way] = {}
+        self._envs: dict[str, Mapping[str, str]] = {}
         self._leave: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
@@ -96,7 +101,7 @@ class DockerBackend:
 
     async def start(
         self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
-    ) -> DirectSandbox:
+    ) -> Made:
         """See :class:`~repodrome.envs.sandbox.base.SandboxBackend`."""
         if live and persist is None and (ready := await self.prefetched.take(spec)):
             return ready
@@ -104,7 +109,7 @@ class DockerBackend:
 
     async def _start(
         self, spec: SandboxSpec, *, live: bool = True, persist: Path | None = None
-    ) -> DirectSandbox:
+    ) -> Made:
         for layer in spec.layers:
             if not layer.is_dir():
                 raise SandboxError(
@@ -113,13 +118,21 @@ class DockerBackend:
         # What grades an episode must not wait for the places that other episodes hold.
         host = await self.hosts.acquire(beyond=not live)
         try:
-            await self._way(host)
+            way = await self._way(host)
             image = await self.images.bring(host.engine, spec.image)
-            if spec.network == "allowlist":  # which is what its way out runs in
+            # What keeps files over the API, and what an allowlist's way out runs in.
+            if not way.direct or spec.network == "allowlist":
                 await self.images.bring(host.engine, None)
         except BaseException:
             self.hosts.release(host)
             raise
+        start = self._start_directly if way.direct else self._start_over_api
+        return await start(host, image, spec, live, persist)
+
+    async def _start_directly(
+        self, host: Host, image: str, spec: SandboxSpec, live: bool, persist: Path | None
+    ) -> DirectSandbox:
+        """In a place that is held already, as below: it is given back if this fails."""
         network = "none" if spec.network == "none" else "host" if persist else "bridge"
         hosts = spec.allowed_hosts if spec.network == "allowlist" else ()
         kind = Kind(image, spec.limits, network, hosts, spec.toolchains, self.runtime)
@@ -127,6 +140,39 @@ class DockerBackend:
         sandbox = DirectSandbox(place, persist)
         await sandbox.start(live=live)
         return sandbox
+
+    async def _start_over_api(
+        self, host: Host, image: str, spec: SandboxSpec, live: bool, persist: Path | None
+    ) -> ApiSandbox:
+        release = partial(self.hosts.release, host)
+        try:
+            env = await self._env_of(host.engine, image)
+            helper = await self.images.bring(host.engine, None)
+        except BaseException:
+            release()
+            raise
+        return await start_api_sandbox(
+            host.engine,
+            image,
+            env,
+            spec,
+            live=live,
+            persist=persist,
+            helper=helper,
+            network="host" if persist else "bridge",
+            egress=egress_of(host.engine) if spec.network == "allowlist" else None,
+            runtime=self.runtime,
+            acquire=partial(self.hosts.acquire, host, beyond=True),
+            release=release,
+        )
+
+    async def _env_of(self, engine: Engine, image: str) -> Mapping[str, str]:
+        """The variables that an image sets."""
+        if image not in self._envs:
+            found = await engine.call(lambda client: client.inspect_image(image))
+            words = (entry.partition("=") for entry in found["Config"]["Env"] or ())
+            self._envs[image] = {name: value for name, _, value in words}
+        return self._envs[image]
 
     async def _way(self, host: Host) -> Way:
         """How to drive a host's containers; the first time, what dead owners left there goes."""

@@ -147,6 +147,11 @@ class ApiSandbox:
         self._inits = 0
         self._closed = False
 
+    def usable(self) -> bool:
+        """Whether it is open and its keeper not known to be gone."""
+        wire = self._containers.wire
+        return not self._closed and wire is not None and not wire.ended
+
     @property
     def root(self) -> str:
         """Path of the workspace inside."""
