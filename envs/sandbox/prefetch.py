@@ -15,7 +15,7 @@ from repodrome.envs.sandbox.base import SandboxSpec
 class Startable(Protocol):
     """What a prefetched sandbox must be able to say of itself."""
 
-    def usable(self) -> bool:
+    async def usable(self) -> bool:
         """Whether it is open and what it depends on still runs."""
 
     async def close(self) -> None:
@@ -44,7 +44,7 @@ class Prefetched(Generic[Made]):
     async def take(self, spec: SandboxSpec) -> Made | None:
         """One of this spec that can be used, if there is one."""
         while (sandbox := self._pop(spec)) is not None:
-            if sandbox.usable():
+            if await sandbox.usable():
                 return sandbox
             await sandbox.close()
         return None

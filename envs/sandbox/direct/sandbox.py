@@ -57,7 +57,7 @@ class DirectSandbox:
         self._oom_seen = 0
         self._closed = False
 
-    def usable(self) -> bool:
+    async def usable(self) -> bool:
         """Whether it is open and what it depends on still runs."""
         return not self._closed and self._place.alive()
 

@@ -147,10 +147,13 @@ class ApiSandbox:
         self._inits = 0
         self._closed = False
 
-    def usable(self) -> bool:
-        """Whether it is open and its keeper not known to be gone."""
-        wire = self._containers.wire
-        return not self._closed and wire is not None and not wire.ended
+    async def usable(self) -> bool:
+        """Whether it is open and its keeper answers: while nobody asks, its end isn't seen."""
+        try:
+            await self.stat(".")
+        except SandboxError:
+            return False
+        return True
 
     @property
     def root(self) -> str:

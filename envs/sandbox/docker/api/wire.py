@@ -143,11 +143,6 @@ class Wire:
         said = self._said.decode(errors="replace").strip()
         return f": {said.splitlines()[-1]}" if said else ""
 
-    @property
-    def ended(self) -> bool:
-        """The keeper is seen to be gone."""
-        return self._stream.ended
-
     def close(self) -> None:
         """Let go of the keeper: it ends, and all with it."""
         self._stream.close()
