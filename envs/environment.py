@@ -22,7 +22,7 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,21 +33,19 @@ import anyio.to_thread
 from repodrome.envs.build_once import built, turnstile
 from repodrome.envs.sandbox.base import (
     ENV_PREFIX,
-    HOME,
-    WORKSPACE,
     NetworkPolicy,
     Sandbox,
     SandboxBackend,
     SandboxLimits,
     SandboxSpec,
 )
-from repodrome.envs.sandbox.image import Image, ImageBackend, ImageSource
-from repodrome.errors import SetupError, UsageError
+from repodrome.envs.sandbox.image import Image, ImageBackend, Progress
+from repodrome.envs.task_image import check_python, find_image, seen_at, supplied_by
+from repodrome.errors import SetupError
 from repodrome.tasks.model import EnvironmentSpec, Task
 from repodrome.tasks.store import Store
 
 if TYPE_CHECKING:
-    from repodrome.tasks.origins import Supplied
     from repodrome.tasks.source import Materialised
 
 FORMAT = 2
@@ -56,8 +54,6 @@ FORMAT = 2
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOG_LINES = 40
 _LITTLE_SPACE = 64 << 20
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +140,19 @@ async def _prepare(
     from repodrome.tasks.source import materialise
 
     environment = task.environment
-    image = await _find_image(task, backend, tell)
-    supplied = _supplied(task, backend, image)
+    image = await find_image(task, backend, tell)
+    supplied = supplied_by(task, backend, image)
     materialised = await anyio.to_thread.run_sync(
-        functools.partial(materialise, task, store, owner=owner, progress=tell, supplied=supplied)
+        functools.partial(materialise, task, store, owner=owner, progress=tell, supplied=supplied),
+        abandon_on_cancel=True,
     )
-    python = _python_of(task, image) if image else await _find_python(environment)
+    if image:
+        check_python(task, image)
+        python = _Python(image.python or "python3", image.python_version, None)
+    else:
+        python = await _find_python(environment)
     root = image.id if image else backend.name
-    workspace_at = _seen_at(image.workdir) if image and supplied else ""
+    workspace_at = seen_at(image.workdir) if image and supplied else ""
     builder = _Builder(task, backend, store, python, image, workspace_at, tell)
     layers = [materialised.layer]
     package_key = ""
@@ -339,90 +340,6 @@ def _base_env(environment: EnvironmentSpec, python: _Python, image: Image | None
         env["VIRTUAL_ENV"] = ENV_PREFIX
     env.update(environment.env)
     return env
-
-
-# -- images ---------------------------------------------------------------------------------------
-
-
-async def _find_image(task: Task, backend: SandboxBackend, tell: Progress) -> Image | None:
-    """The task's image, where the backend has images."""
-    environment, folder = task.environment, task.folder / "environment"
-    source = ImageSource(
-        reference=environment.docker_image or "",
-        context=folder if (folder / "Dockerfile").is_file() else None,
-        task=task.id,
-        timeout=environment.build_timeout_sec,
-    )
-    for name in ("docker-compose.yaml", "docker-compose.yml"):
-        if (folder / name).is_file():
-            tell(f"environment/{name} of {task.id} is not read: there is one container a sandbox")
-    if isinstance(backend, ImageBackend):
-        return await backend.image(source, tell)
-    if source.reference or source.context:
-        if not _has_origin(task):
-            raise UsageError(
-                f"the workspace of task {task.id} is that of its image, and the sandbox "
-                f"{backend.name!r} has no images; play it with the sandbox 'docker' "
-                "(--sandbox docker)"
-            )
-        tell(f"the sandbox {backend.name} has no images; that of {task.id} is left aside")
-    return None
-
-
-def _has_origin(task: Task) -> bool:
-    return bool(task.source.directory or task.source.git or task.source.pypi)
-
-
-def _supplied(task: Task, backend: SandboxBackend, image: Image | None) -> Supplied | None:
-    """The working directory of the task's own image, for a task without a workspace."""
-    from repodrome.tasks.origins import Supplied
-
-    own = task.environment.docker_image or (task.folder / "environment" / "Dockerfile").is_file()
-    if _has_origin(task) or not own or image is None or not image.workdir:
-        return None
-    assert isinstance(backend, ImageBackend)
-    # Called in the thread that materialises.
-    copy_out = functools.partial(backend.copy_out, image, image.workdir)
-    return Supplied(
-        f"{image.workdir} of the image {image.id}",
-        functools.partial(anyio.from_thread.run, copy_out),
-    )
-
-
-def _seen_at(workdir: str) -> str:
-    """An image's working directory, unless the sandbox has something of its own there."""
-    own = (WORKSPACE, ENV_PREFIX, HOME, "/tmp", "/run", "/dev", "/proc", "/sys")
-    return "" if any(f"{workdir}/".startswith(f"{place}/") for place in own) else workdir
-
-
-def _python_of(task: Task, image: Image) -> _Python:
-    """The image's own interpreter.
-
-    Raises:
-        SetupError: the task needs one and it has none, or one of another version.
-    """
-    wanted, kind = task.environment.python, task.verifier.kind
-    for what, needed in (
-        ("packages", task.environment.packages),
-        (f"{kind} verifier", kind != "command"),
-    ):
-        if needed and not image.python:
-            raise SetupError(
-                f"the image {image.reference} has no python3, which the {what} of task {task.id} "
-                "can't do without. Fix: add it in its Dockerfile (RUN apt-get update && apt-get "
-                "install -y python3 python3-venv)"
-            )
-    if (
-        image.python
-        and wanted != "host"
-        and not f"{image.python_version}.".startswith(f"{wanted}.")
-    ):
-        raise SetupError(
-            f"the image {image.reference} has Python {image.python_version}, and task {task.id} "
-            f"wants {wanted}. Fix: name an image that has it in environment.docker_image, or drop "
-            "environment.python"
-        )
-    return _Python(image.python or "python3", image.python_version, None)
 
 
 # -- Python ---------------------------------------------------------------------------------------
