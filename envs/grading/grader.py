@@ -16,6 +16,7 @@ from pathlib import Path
 
 from repodrome.envs.grading import protect
 from repodrome.envs.grading.canaries import Canary, plant
+from repodrome.envs.grading.decoys import decoys
 from repodrome.envs.grading.pytest_run import PYTHON, PytestRun, run_pytest
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.envs.sandbox.base import Change, Sandbox, SandboxBackend, SandboxSpec
@@ -256,8 +257,10 @@ async def _grade_pytest(bench: Bench) -> Verdict:
     files = dict(bench.hidden)
     canaries: list[Canary] = []
     if verifier.canaries:
+        plantable = _plantable(bench, expected)
+        asked = verifier.fail_to_pass
         changed, canaries = plant(
-            _plantable(bench, expected), expected, asked=verifier.fail_to_pass
+            plantable, expected, asked=asked, besides=decoys(plantable, asked)
         )
         files.update(changed)
     async with await bench.start() as sandbox:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from repodrome.envs.grading.suspicion import Flag
 from repodrome.envs.grading.verdict import Verdict
 from repodrome.envs.rewards.lines import FileDelta, deltas
 from repodrome.envs.sandbox.base import Change
@@ -90,6 +91,7 @@ class RewardReport(BaseModel):
     Attributes:
         rules: version of the rules file that scored it, ``""`` without one.
         training_step: the trainer's step, on which scheduled weights depend; None if not given.
+        flags: what looks suspicious; it changes no reward by itself.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -101,6 +103,7 @@ class RewardReport(BaseModel):
     verdict: Verdict | None = Field(default=None)
     rules: str = ""
     training_step: int | None = None
+    flags: tuple[Flag, ...] = ()
 
 
 @runtime_checkable

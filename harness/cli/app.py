@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from repodrome.harness.cli import image, machine, replay, rewards, run, screen, search, task
+from repodrome.harness.cli import audit, image, machine, replay, rewards, run, screen, search, task
 
 app = typer.Typer(
     name="repodrome",
@@ -22,6 +22,7 @@ app.command()(rewards.stats)
 app.add_typer(task.app, name="task")
 app.add_typer(image.app, name="image")
 app.command()(search.search)
+app.command()(audit.audit)
 app.command()(machine.doctor)
 app.command()(machine.clean)
 app.command()(machine.version)

@@ -139,6 +139,9 @@ def result_note(result: Result) -> str:
             words.append(f"{passed} of {len(wanted)} tests passed")
         if verdict.tampering:
             words.append(f"tampering: {', '.join(verdict.tampering)}")
+    if result.report is not None and result.report.flags:
+        rules = sorted({flag.rule for flag in result.report.flags})
+        words.append(f"suspicious: {', '.join(rules)}")
     return ", ".join(words)
 
 

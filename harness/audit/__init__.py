@@ -1,0 +1,1 @@
+"""Attacks on grading, host and rewards: what ``repodrome audit`` runs."""

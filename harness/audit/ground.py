@@ -1,0 +1,105 @@
+"""What the attacks of one audit are played on: task, layers, backend, a place for files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repodrome.envs.environment import Prepared, prepare
+from repodrome.envs.sandbox.base import Sandbox, SandboxBackend
+from repodrome.errors import SandboxError, WorkspaceError
+from repodrome.harness.audit import bench
+from repodrome.harness.audit.corpus import Case
+
+_KIT = ".kit"
+SETUP_SECONDS = 60.0
+SCRIPT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The place of one audit.
+
+    Attributes:
+        bench: the task.
+        prepared: its layers.
+        backend: starts the sandboxes, naive ones too.
+        base: a directory of the host that belongs to this audit.
+    """
+
+    bench: bench.Bench
+    prepared: Prepared
+    backend: SandboxBackend
+    base: Path
+
+    @property
+    def pristine(self) -> Path:
+        """The workspace as agents get it."""
+        return self.prepared.materialised.workspace
+
+
+async def prepared_ground(backend: SandboxBackend, base: Path) -> Ground:
+    """Make the task below ``base`` and build its layers.
+
+    Raises:
+        InfraError: a layer could not be built.
+    """
+    from anyio import to_thread
+
+    made = await to_thread.run_sync(bench.make, base)
+    return Ground(made, await prepare(made.task, backend), backend, base)
+
+
+@asynccontextmanager
+async def naive_sandbox(ground: Ground, case: Case, canary: str) -> AsyncIterator[Sandbox]:
+    """A sandbox as a naive suite sets it up, in which the agent has played the attack already."""
+    env = {**dict(ground.prepared.spec.env), **case.naive_env}
+    spec = replace(ground.prepared.spec, env=tuple(env.items()))
+    async with await ground.backend.start(spec) as sandbox:
+        if case.naive_setup:
+            await _set_up(sandbox, ground, case.naive_setup)
+        await act(sandbox, case, canary)
+        yield sandbox
+
+
+async def _set_up(sandbox: Sandbox, ground: Ground, script: str) -> None:
+    kit = {
+        bench.MODULE: bench.SOLVED.encode(),
+        "test_total.py": bench.HIDDEN.encode(),
+        "upstream.bundle": ground.bench.bundle,
+    }
+    for name, data in kit.items():
+        await sandbox.write(f"{_KIT}/{name}", data)
+    done = await sandbox.shell(f"set -e\n{script}\nrm -r {_KIT}", timeout=SETUP_SECONDS)
+    if done.exit_code != 0:
+        said = done.stdout.decode("utf-8", "replace")[-500:]
+        raise SandboxError(f"the naive set-up failed with status {done.exit_code}: {said}")
+
+
+async def act(sandbox: Sandbox, case: Case, canary: str) -> None:
+    """Do in a bare sandbox what :func:`turns` does through an agent's tools."""
+    command = before(case)
+    if command:
+        await sandbox.shell(command, timeout=SCRIPT_SECONDS)
+    for path, text in case.contents({bench.MODULE: bench.BROKEN}).items():
+        await sandbox.write(path, text.encode())
+    if case.script:
+        await _quietly(sandbox, case.script.replace("@CANARY@", canary))
+
+
+async def _quietly(sandbox: Sandbox, script: str) -> None:
+    try:
+        await sandbox.shell(script, timeout=SCRIPT_SECONDS)
+    except WorkspaceError:
+        pass  # the attack took something away from itself
+
+
+def before(case: Case) -> str:
+    """The command that deletes and links, ``""`` where the case does neither."""
+    from shlex import quote
+
+    commands = [f"rm -rf -- {quote(path)}" for path in case.deleted]
+    commands += [f"ln -sfn -- {quote(to)} {quote(path)}" for path, to in case.links.items()]
+    return "\n".join(commands)
