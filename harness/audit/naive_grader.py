@@ -36,7 +36,10 @@ async def believes(sandbox: Sandbox, judge: str) -> bool:
     if judge != "visible":
         await _lay_hidden(sandbox)
     # The shell as the agent left it: what it wrote to its profile counts.
-    script = f"[ -f ~/.bash_profile ] && . ~/.bash_profile\ncd {sandbox.root} && export PYTHONPATH={sandbox.root} && {_COMMANDS[judge]}"
+    script = (
+        "[ -f ~/.bash_profile ] && . ~/.bash_profile\n"
+        f"cd {sandbox.root} && export PYTHONPATH={sandbox.root} && {_COMMANDS[judge]}"
+    )
     done = await sandbox.exec(["bash", "-c", script], timeout=_SECONDS)
     if judge in ("status", "visible", "timed"):
         return done.exit_code == 0
