@@ -304,7 +304,7 @@ def _install_peer(folder: Path, work: Path) -> tuple[str, Path, str]:
     python = str(place / "bin" / "python")
     if not Path(python).exists():
         subprocess.run([PYTHON, "-m", "venv", str(place)], check=True)
-        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", PEER]
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", PEER, "aiohttp"]
         subprocess.run(pip, check=True)
     task = resolve_task(str(folder))
     environment = task.environment.model_copy(update={"packages": (PEER,)})

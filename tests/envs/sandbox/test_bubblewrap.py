@@ -195,6 +195,7 @@ def test_the_conformance_suite_passes_rootless() -> None:
     """All of it again, as somebody who may not mount outside a user namespace."""
     suite = Path(__file__).parents[2] / "conformance/test_sandbox.py"
     command = [sys.executable, "-m", "pytest", str(suite), "-q", "-p", "no:cacheprovider"]
+    command += ["--sandbox-backend", "bubblewrap"]
     done = subprocess.run(
         ["sh", "-c", UNPRIVILEGED + shlex.join(command)],
         capture_output=True,
