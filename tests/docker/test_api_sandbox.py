@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,17 @@ async def test_close_and_cancelled_starts_leave_nothing(
         with anyio.move_on_after(seconds):
             async with await backend.start(spec):
                 pass
+    sandbox = await backend.start(spec, live=False)
+    async with anyio.create_task_group() as group:
+        for call in (sandbox.shell, sandbox.read, sandbox.stat):
+
+            async def use(call: Callable[[str], Awaitable[object]] = call) -> None:
+                with pytest.raises(SandboxError):
+                    await call("a.txt")
+
+            group.start_soon(use)
+        await anyio.sleep(0.03)
+        await sandbox.close()
     assert left_soon(backend.engine) == []
 
 

@@ -39,7 +39,7 @@ from repodrome.errors import SandboxError, SandboxUnavailableError
 PLACES = dict(zip(PARTS, (WORKSPACE, ENV_PREFIX, HOME), strict=True))
 OWN_INODES = 64
 """Inodes of a sandbox's tmpfs that are ours."""
-KEEPER_MB = 512
+KEEPER_MB = 768
 """MiB that a keeper may use beyond what the sandbox's files take."""
 CTL_OPTIONS = "size=256m,nr_inodes=16384,mode=1777,nosuid,nodev"
 REMOVALS = 50
@@ -280,9 +280,19 @@ class Containers:
             if files:
                 client.put_archive(name, "/", _tar_of(files))
 
+        self._open()
         self._running.add(name)
         await self._change(create)
+        if self._closed:  # meanwhile; a container that is made late makes its volumes anew
+            with anyio.CancelScope(shield=True):
+                await self._remove(name)
+                await self._remove_volumes()
+        self._open()
         return name
+
+    def _open(self) -> None:
+        if self._closed:
+            raise SandboxError("the sandbox was closed")
 
     async def _all_mounts(self) -> list[Any]:
         async with self._making:
@@ -345,6 +355,10 @@ class Containers:
         self._volumes.append(name)
         labels = dict(self.setting.labels)
         made = await self._change(lambda c: c.create_volume(name, "local", options, labels))
+        if self._closed:
+            with anyio.CancelScope(shield=True):
+                await self._remove_volume(name)
+        self._open()
         return Volume(name, made["Mountpoint"])
 
     # -- programs ----------------------------------------------------------------------------
@@ -400,9 +414,7 @@ class Containers:
                     group.start_soon(self._remove, name)
             if self._outlet is not None:
                 await anyio.to_thread.run_sync(self._outlet.close)
-            async with anyio.create_task_group() as group:
-                for name in self._volumes:
-                    group.start_soon(self._remove_volume, name)
+            await self._remove_volumes()
 
     async def _remove(self, name: str) -> bool:
         self._running.discard(name)
@@ -419,6 +431,11 @@ class Containers:
             mine = False
             await anyio.sleep(0.02)
         return False
+
+    async def _remove_volumes(self) -> None:
+        async with anyio.create_task_group() as group:
+            for name in self._volumes:
+                group.start_soon(self._remove_volume, name)
 
     async def _remove_volume(self, name: str) -> None:
         for _ in range(REMOVALS):
