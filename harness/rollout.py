@@ -151,7 +151,7 @@ async def play(
     """
     from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-    from repodrome.envs.episode import toolbox_for
+    from repodrome.envs.toolsets import toolbox_for
 
     begun = time.perf_counter()
     played = task_for(task, all_tools=agent.all_tools)
