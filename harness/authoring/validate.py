@@ -22,6 +22,7 @@ from repodrome.harness.agents.oracle import OracleAgent
 from repodrome.harness.authoring.findings import Finding, error, note, of_error
 from repodrome.harness.authoring.instruction import check_instruction
 from repodrome.harness.authoring.leaks import Secret, probe_files, probe_git, secrets_below
+from repodrome.harness.authoring.task_audit import TaskAudit
 from repodrome.harness.authoring.verifier import (
     check_verifier,
     collection_errors,
@@ -46,6 +47,7 @@ class Validation(BaseModel):
         oracle, nop: total rewards, one a repeat.
         flaky: test ids whose outcome differs between equal runs.
         written: the expected.json that was written.
+        audit: what attacks and faults show of the verifier, where that was asked for.
         seconds: wall time.
     """
 
@@ -59,6 +61,7 @@ class Validation(BaseModel):
     flaky: tuple[str, ...] = ()
     written: str | None = None
     infra_error: str = ""
+    audit: TaskAudit | None = None
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +75,7 @@ async def validate(
     backend: str = "bubblewrap",
     repeats: int = 1,
     write: bool = False,
+    audit: bool = False,
     progress: Progress | None = None,
 ) -> Validation:
     """Check one task.
@@ -79,6 +83,7 @@ async def validate(
     Args:
         repeats: how often oracle and nop are played.
         write: compute FAIL_TO_PASS and PASS_TO_PASS anew and write ``expected.json``.
+        audit: of a valid task, also try attacks and put faults into the solution; minutes.
         progress: told, in a line each, what is being done.
 
     Raises:
@@ -91,6 +96,8 @@ async def validate(
     infra_error = ""
     try:
         await run.validate(write=write)
+        if audit and not any(finding.level == "error" for finding in run.findings):
+            await run.audit()
     except InfraError as failure:
         infra_error = str(failure)
     except UsageError as failure:  # of the task: the source doesn't fit, there is no solution
@@ -105,6 +112,7 @@ async def validate(
         flaky=tuple(sorted(run.flaky)),
         written=None if run.written is None else str(run.written),
         infra_error=infra_error,
+        audit=run.audited,
         seconds=round(time.monotonic() - begun, 3),
     )
 
@@ -115,6 +123,7 @@ async def validate_many(
     backend: str = "bubblewrap",
     repeats: int = 1,
     write: bool = False,
+    audit: bool = False,
     jobs: int = 2,
     progress: Progress | None = None,
     on_done: Callable[[Validation], None] | None = None,
@@ -132,7 +141,7 @@ async def validate_many(
 
         async with room:
             result = await validate(
-                task, backend=backend, repeats=repeats, write=write, progress=tell
+                task, backend=backend, repeats=repeats, write=write, audit=audit, progress=tell
             )
         found[place] = result
         if on_done is not None:
@@ -155,6 +164,7 @@ class _Validator:
         self.flaky: set[str] = set()
         self.played: dict[str, list[Result]] = {"oracle": [], "nop": []}
         self.written: Path | None = None
+        self.audited: TaskAudit | None = None
         self._solution_failure = ""
         self._backend = backend
         self._repeats = repeats
@@ -200,6 +210,19 @@ class _Validator:
             )
             return
         await self._play()
+
+    async def audit(self) -> None:
+        """Try attacks on the verifier, and faults in the solution."""
+        from repodrome.harness.agents.registry import get_agent
+        from repodrome.harness.authoring import task_audit
+        from repodrome.harness.rollout import change_of
+
+        prepared = await prepare(self.task, self._backend)
+        solution = await change_of(self.task, get_agent("oracle"), backend=self._backend.name)
+        self.audited = await task_audit.audit_task(
+            self.task, prepared, solution, backend=self._backend, progress=self._tell
+        )
+        self.findings += task_audit.findings(self.audited)
 
     def _lacking(self, prepared: Prepared, write: bool) -> list[Finding]:
         # Ids that are about to be written anew need no files.

@@ -173,6 +173,10 @@ def validate(
     write: Annotated[
         bool, typer.Option("--write", help="Compute the expected test ids; write expected.json.")
     ] = False,
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Also try attacks, and faults in the solution; minutes each."),
+    ] = False,
     sandbox: SandboxOption = "bubblewrap",
     as_json: JsonOption = False,
 ) -> None:
@@ -202,6 +206,7 @@ def validate(
             backend=sandbox,
             repeats=repeats,
             write=write,
+            audit=audit,
             jobs=jobs,
             progress=screen.progress,
             on_done=_print_progress,
@@ -231,19 +236,32 @@ def _print_progress(result: Validation) -> None:
     screen.progress(f"{result.task}: {_word(result)} after {result.seconds:.1f} s")
 
 
+def _audited(result: Validation) -> tuple[str, str]:
+    """The mutation score, and the marks."""
+    if result.audit is None:
+        return "", ""
+    found = result.audit
+    caught = found.mutants - len(found.survivors)
+    marks = [*found.marks, *(["attackable"] if found.paying else [])]
+    return f"{caught} of {found.mutants}" if found.mutants else "", ", ".join(marks)
+
+
 def _print_table(results: list[Validation]) -> None:
     from rich.table import Table
 
     from repodrome.harness.cli.show import duration, number
 
     styles = {True: "green", False: "bold red", None: "yellow"}
-    table = Table("task", "", "oracle", "nop", "time")
+    audited = any(result.audit is not None for result in results)
+    headings = ["mutants caught", "marks"] if audited else []
+    table = Table("task", "", "oracle", "nop", *headings, "time")
     for result in results:
         table.add_row(
             screen.plain(result.task),
             screen.plain(_word(result), styles[result.ok]),
             ", ".join(number(value) for value in result.oracle),
             ", ".join(number(value) for value in result.nop),
+            *(_audited(result) if audited else ()),
             duration(result.seconds),
         )
     console = screen.out()
