@@ -36,6 +36,9 @@ from repodrome.errors import SandboxError, SandboxUnavailableError
 
 Made = DirectSandbox | ApiSandbox
 
+TRIES = 3
+"""Hosts that may go away, one after the other, while a sandbox is started."""
+
 
 class DockerBackend:
     """Implements :class:`~repodrome.envs.sandbox.base.SandboxBackend`.
@@ -115,8 +118,21 @@ class DockerBackend:
                 raise SandboxError(
                     f"layer {layer} is missing; run `repodrome clean --cache`, start again"
                 )
-        # What grades an episode must not wait for the places that other episodes hold.
-        host = await self.hosts.acquire(beyond=not live)
+        for _ in range(TRIES):
+            # What grades an episode must not wait for the places that other episodes hold.
+            host = await self.hosts.acquire(beyond=not live)
+            try:
+                return await self._start_on(host, spec, live=live, persist=persist)
+            except SandboxUnavailableError as error:
+                if host.answers:
+                    raise
+                trouble = error  # it has just gone: another may do, or itself when it is back
+        raise trouble
+
+    async def _start_on(
+        self, host: Host, spec: SandboxSpec, *, live: bool, persist: Path | None
+    ) -> Made:
+        """In a place that is held already, and given back if this fails."""
         try:
             way = await self._way(host)
             image = await self.images.bring(host.engine, spec.image)
@@ -132,7 +148,6 @@ class DockerBackend:
     async def _start_directly(
         self, host: Host, image: str, spec: SandboxSpec, live: bool, persist: Path | None
     ) -> DirectSandbox:
-        """In a place that is held already, as below: it is given back if this fails."""
         network = "none" if spec.network == "none" else "host" if persist else "bridge"
         hosts = spec.allowed_hosts if spec.network == "allowlist" else ()
         kind = Kind(image, spec.limits, network, hosts, spec.toolchains, self.runtime)

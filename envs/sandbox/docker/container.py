@@ -162,6 +162,7 @@ def _create(client: Any, kind: Kind, network: str, labels: Mapping[str, str]) ->
         user=USER,
         working_dir="/",
         stdin_open=True,
+        stop_signal="SIGKILL",  # pid 1 takes no other from inside, so a daemon that ends would wait
         labels=dict(labels),
         # A name of its own is refused where the network is another's.
         hostname=None if network == "host" or ":" in network else "sandbox",
