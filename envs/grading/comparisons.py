@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 _LENIENT = ("approx", "any", "mock", "match")
@@ -63,18 +65,56 @@ def can_be_perturbed(statement: ast.stmt) -> bool:
     return not any(word in ast.unparse(statement).lower() for word in _LENIENT)
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The text of a comparison with a gap for its expected side.
+
+    Attributes:
+        before, after: the gap.
+        old: the expected value where it is a plain one, else None.
+    """
+
+    before: str
+    after: str
+    old: object
+
+    def filled(self, draw: random.Random) -> str:
+        """The comparison with something far from what was expected."""
+        return f"{self.before}{far_from(self.old, draw)!r}{self.after}"
+
+
+def template(statement: ast.stmt) -> Template:
+    """The text of a statement that :func:`can_be_perturbed`, made once and filled often."""
+    gap = "_gap_to_be_filled_"
+    copied = copy.deepcopy(statement)
+    old = _replace_expected(copied, ast.Name(gap))
+    before, _, after = ast.unparse(copied).partition(gap)
+    return Template(before, after, old)
+
+
 def perturb(statement: ast.stmt, draw: random.Random) -> None:
     """Compare with something far from what was expected, so that no honest mistake gives it."""
+    new = ast.Constant(None)
+    new.value = far_from(_replace_expected(statement, new), draw)
+
+
+def far_from(old: object, draw: random.Random) -> int | str:
+    """Another value, of the same kind where that is a number or text."""
+    if type(old) is int:
+        return old + draw.randrange(10_007, 999_983)
+    return f"{old if isinstance(old, str) else ''}{draw.getrandbits(40):010x}"
+
+
+def _replace_expected(statement: ast.stmt, new: ast.expr) -> object:
+    """Put something in the place of the expected side.
+
+    Returns:
+        The old value where it was a constant, else None.
+    """
     sides = sides_of(statement)
     assert sides is not None
     which = 0 if is_fixed(sides[0]) else 1
     old = sides[which]
-    value = old.value if isinstance(old, ast.Constant) else None
-    new = ast.Constant(
-        value + draw.randrange(10_007, 999_983)
-        if type(value) is int
-        else f"{value if isinstance(value, str) else ''}{draw.getrandbits(40):010x}"
-    )
     if isinstance(statement, ast.Assert) and isinstance(statement.test, ast.Compare):
         if which:
             statement.test.comparators[0] = new
@@ -82,3 +122,4 @@ def perturb(statement: ast.stmt, draw: random.Random) -> None:
             statement.test.left = new
     elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
         statement.value.args[which] = new
+    return old.value if isinstance(old, ast.Constant) else None

@@ -11,15 +11,23 @@ either.
 from __future__ import annotations
 
 import ast
-import copy
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from repodrome.envs.grading.comparisons import can_be_perturbed, insert, parse, perturb, tree_of
+from repodrome.envs.grading.comparisons import (
+    Template,
+    can_be_perturbed,
+    insert,
+    parse,
+    template,
+    tree_of,
+)
 
 _MAX_TESTS = 40  # of one file
+_MAX_STATEMENTS = 8  # of one decoy
+_MAX_TEXT = 400  # characters of one comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +35,16 @@ class _Spot:
     """Where decoys of one test go.
 
     Attributes:
-        qualified: ``test_a`` or ``TestA::test_a``.
         after: the line behind which they are put.
         indent: of the test.
         name: of the function.
-        statements: its comparisons.
+        templates: its comparisons.
     """
 
-    qualified: str
     after: int
     indent: str
     name: str
-    statements: tuple[ast.stmt, ...]
+    templates: tuple[Template, ...]
 
 
 def decoys(files: Mapping[str, bytes], asked: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
@@ -56,61 +62,62 @@ def decoys(files: Mapping[str, bytes], asked: Iterable[str]) -> dict[str, list[t
     texts = {}
     for path, names in wanted.items():
         if path in files and path.endswith(".py"):
-            spots = [spot for spot in _spots(files[path]) if spot.qualified in names]
-            spots = draw.sample(spots, _MAX_TESTS) if len(spots) > _MAX_TESTS else spots
+            spots = _spots(files[path], frozenset(names))
+            if len(spots) > _MAX_TESTS:
+                spots = draw.sample(spots, _MAX_TESTS)
             texts[path] = [(spot.after, _text(spot, draw)) for spot in spots]
     return {path: found for path, found in texts.items() if found}
 
 
-@lru_cache(maxsize=32)
-def _spots(source: bytes) -> Sequence[_Spot]:
-    """Every place for decoys; none where the file would read differently with them."""
+@lru_cache(maxsize=64)
+def _spots(source: bytes, names: frozenset[str]) -> Sequence[_Spot]:
+    """Where decoys of these tests go; nowhere if the file would read differently with them."""
     tree = tree_of(source)
     if tree is None:
         return ()
     lines = source.split(b"\n")
     found = []
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            found.append(_spot(node, "", lines))
+        if isinstance(node, ast.FunctionDef) and node.name in names:
+            found.append(_spot(node, lines))
         elif isinstance(node, ast.ClassDef):
             methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
-            found += [_spot(method, f"{node.name}::", lines) for method in methods]
+            found += [_spot(m, lines) for m in methods if f"{node.name}::{m.name}" in names]
     spots = tuple(spot for spot in found if spot is not None)
     draw = random.Random(0)
     again = parse(insert(source, [(spot.after, _text(spot, draw)) for spot in spots]))
     return spots if again is not None and _last_ones(again) == _last_ones(tree) else ()
 
 
-def _spot(node: ast.FunctionDef, prefix: str, lines: Sequence[bytes]) -> _Spot | None:
-    statements = tuple(s for s in node.body if can_be_perturbed(s))
-    if not node.name.startswith("test") or not statements:
+def _spot(node: ast.FunctionDef, lines: Sequence[bytes]) -> _Spot | None:
+    templates = [template(s) for s in node.body if can_be_perturbed(s)]
+    short = [t for t in templates if len(t.before) + len(t.after) <= _MAX_TEXT]
+    if not short:
         return None
-    first = min(node.lineno, *(d.lineno for d in node.decorator_list), node.lineno)
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     line = lines[first - 1].decode("utf-8", "replace")
     indent = line[: len(line) - len(line.lstrip())]
-    return _Spot(prefix + node.name, first - 1, indent, node.name, statements)
+    return _Spot(first - 1, indent, node.name, tuple(short[:_MAX_STATEMENTS]))
 
 
 def _text(spot: _Spot, draw: random.Random) -> str:
     decoys = []
     for _ in range(draw.randint(1, 3)):
-        body = [copy.deepcopy(statement) for statement in spot.statements]
-        for statement in body:
-            perturb(statement, draw)
-        lines = "\n".join(ast.unparse(statement) for statement in body).split("\n")
-        decoys += [f"def {spot.name}():", *(f"    {line}" for line in lines), ""]
+        decoys += [f"def {spot.name}():"]
+        decoys += [f"    {filled.filled(draw)}" for filled in spot.templates]
+        decoys += [""]
     return "\n".join(f"{spot.indent}{line}" if line else "" for line in decoys)
 
 
-def _last_ones(tree: ast.Module) -> list[str]:
-    """What the module and its classes define in the end, as text."""
-    defined: dict[str, str] = {}
+def _last_ones(tree: ast.Module) -> list[tuple[str, ...]]:
+    """What each name of the module and of its classes stands for in the end: its kind and size."""
+    defined: dict[tuple[str, str], str] = {}
     for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            for inner in node.body:
-                name = getattr(inner, "name", "")
-                defined[f"{node.name}::{name or ast.dump(inner)}"] = ast.dump(inner)
-        else:
-            defined[getattr(node, "name", "") or ast.dump(node)] = ast.dump(node)
-    return sorted(defined.values())
+        owner = node.name if isinstance(node, ast.ClassDef) else ""
+        for inner in node.body if isinstance(node, ast.ClassDef) else [node]:
+            name = getattr(inner, "name", "")
+            size = (inner.end_lineno or 0) - inner.lineno
+            defined[owner, name] = (
+                f"{type(inner).__name__} {size} {len(getattr(inner, 'body', ()))}"
+            )
+    return sorted((*names, what) for names, what in defined.items())
