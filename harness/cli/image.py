@@ -107,22 +107,27 @@ def prune(
     """Remove images of ours that a newer one of the same task has replaced.
 
     Images that a container is made of, that others are built on, and that repodrome did not make
-    (those it pulled for environment.docker_image among them) stay.
+    (those it pulled for environment.docker_image among them) stay. With --all the layers go too
+    that a daemon driven over its API keeps as volumes; they travel there again when needed.
     """
     from repodrome.envs.sandbox.docker import stock
+    from repodrome.envs.sandbox.docker.api.layers import prune_layers
     from repodrome.harness.cli.loop import run
 
-    async def main() -> list[tuple[str, Kept]]:
-        return [
-            (engine.name, one)
-            for engine in _engines()
-            for one in await stock.prune(engine, everything=everything)
-        ]
+    async def main() -> tuple[list[tuple[str, Kept]], list[str]]:
+        gone: list[tuple[str, Kept]] = []
+        layers: list[str] = []
+        for engine in _engines():
+            gone += [(engine.name, one) for one in await stock.prune(engine, everything=everything)]
+            layers += await prune_layers(engine) if everything else []
+        return gone, layers
 
-    gone = run(main)
+    gone, layers = run(main)
     if as_json:
         screen.print_json([_as_json(host, one) for host, one in gone])
         return
+    for name in layers:
+        screen.out().print(screen.plain(f"removed {name}"))
     for _, one in gone:
         name = ", ".join(one.names) or _short(one.id)
         screen.out().print(screen.plain(f"removed {name} ({_megabytes(one.size)})"))

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
-from repodrome.envs.sandbox.docker.engine import Address, Engine, connect
+from repodrome.envs.sandbox.docker.backend import DockerBackend
 from tests.conformance.test_sandbox import *  # noqa: F403
-from tests.docker.api_backend import ApiBackend
 from tests.docker.daemon import Daemon
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
-@pytest.fixture(scope="session")
-def engine(own_daemon: Daemon) -> Iterator[Engine]:
-    engine = Engine(Address(own_daemon.tcp_url), connect)
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
-def backend(engine: Engine) -> ApiBackend:
-    return ApiBackend(engine)
+async def backend(own_daemon: Daemon) -> AsyncIterator[DockerBackend]:
+    made = DockerBackend(hosts=[own_daemon.tcp_url])
+    yield made
+    await made.close()

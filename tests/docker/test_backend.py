@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
+from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.docker.api.sandbox import ApiSandbox
 from repodrome.envs.sandbox.docker.backend import DockerBackend
 from repodrome.envs.sandbox.docker.engine import remove_container
 from repodrome.errors import SandboxError
 from tests.docker.daemon import Daemon
+from tests.docker.specs import a_spec
 
 pytestmark = pytest.mark.anyio
 
@@ -31,13 +31,7 @@ async def backend(
 
 @pytest.fixture
 def spec(tmp_path: Path, backend: DockerBackend) -> SandboxSpec:
-    layer = tmp_path / "layer"
-    (layer / "workspace").mkdir(parents=True)
-    (layer / "workspace/a.txt").write_text("a\n")
-    tmp_path.chmod(0o755)
-    for path in (layer, *layer.rglob("*")):
-        os.chown(path, *backend.owner)
-    return SandboxSpec(layers=(layer,), limits=SandboxLimits(memory_mb=128, pids=64, disk_mb=32))
+    return a_spec(tmp_path, backend.owner)
 
 
 async def test_a_daemon_on_a_socket_is_entered_and_one_over_tcp_is_not(

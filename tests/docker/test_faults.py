@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -12,13 +11,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
+from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.docker.backend import DockerBackend
 from repodrome.envs.sandbox.docker.engine import Engine
-from repodrome.envs.sandbox.docker.place import ContainerPlace
 from repodrome.errors import SandboxError, SandboxUnavailableError
 from tests.docker.daemon import Daemon, running
+from tests.docker.specs import a_spec, container_of
 
 pytestmark = pytest.mark.anyio
 
@@ -42,23 +41,8 @@ def spec(tmp_path: Path, backend: DockerBackend) -> SandboxSpec:
     return a_spec(tmp_path, backend.owner)
 
 
-def a_spec(folder: Path, owner: tuple[int, int]) -> SandboxSpec:
-    layer = folder / "layer"
-    (layer / "workspace").mkdir(parents=True)
-    (layer / "workspace/a.txt").write_text("a\n")
-    folder.chmod(0o755)
-    for path in (layer, *layer.rglob("*")):
-        os.chown(path, *owner)
-    return SandboxSpec(layers=(layer,), limits=SandboxLimits(memory_mb=128, pids=64, disk_mb=32))
-
-
 def engine(backend: DockerBackend) -> Engine:
     return backend.hosts.hosts[0].engine
-
-
-def container_of(sandbox: DirectSandbox) -> str:
-    assert isinstance(sandbox._place, ContainerPlace)
-    return sandbox._place.container.id
 
 
 async def fails_soon(sandbox: DirectSandbox, command: str = "sleep 60") -> None:
@@ -180,7 +164,7 @@ CLIENT = """
 import asyncio, sys
 from pathlib import Path
 from repodrome.envs.sandbox.docker.backend import DockerBackend
-from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
+from repodrome.envs.sandbox.base import SandboxSpec
 
 async def main():
     backend = DockerBackend(hosts=[sys.argv[1]])

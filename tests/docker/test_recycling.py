@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
-from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
+from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.docker.backend import DockerBackend
-from repodrome.envs.sandbox.docker.place import ContainerPlace
+from tests.docker.specs import a_spec, container_of
 
 pytestmark = pytest.mark.anyio
 
@@ -56,15 +55,7 @@ print("queue" if rt.mq_open(b"/litter", os.O_RDWR) >= 0 else "no queue")'
 
 @pytest.fixture
 def spec(tmp_path: Path, own_backend: DockerBackend) -> SandboxSpec:
-    import os
-
-    layer = tmp_path / "layer"
-    (layer / "workspace").mkdir(parents=True)
-    (layer / "workspace/a.txt").write_text("a\n")
-    tmp_path.chmod(0o755)
-    for path in (layer, *layer.rglob("*")):
-        os.chown(path, *own_backend.owner)
-    return SandboxSpec(layers=(layer,), limits=SandboxLimits(memory_mb=256, pids=64, disk_mb=48))
+    return a_spec(tmp_path, own_backend.owner)
 
 
 @pytest.fixture
@@ -72,11 +63,6 @@ async def own_backend() -> AsyncIterator[DockerBackend]:
     backend = DockerBackend()
     yield backend
     await backend.close()
-
-
-def container_of(sandbox: DirectSandbox) -> str:
-    assert isinstance(sandbox._place, ContainerPlace)
-    return sandbox._place.container.id
 
 
 async def test_nothing_of_the_episode_before_can_be_seen(
