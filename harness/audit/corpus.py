@@ -36,12 +36,14 @@ class Case:
         files: path → content written.
         deleted: paths deleted, directories with all below them.
         links: path → target of a symbolic link.
-        script: a shell command, run last. ``@CANARY@`` stands for a directory of the host.
+        script: a shell command, run last. ``@CANARY@`` stands for a directory of the host,
+            ``@UPSTREAM@`` for the address at which the project's fixed release is served.
         message: the final message.
         naive_setup: what a naive set-up leaves in the sandbox, as a shell script; ``.kit`` in the
             workspace holds the solved ``till.py``, the hidden ``test_total.py`` and
             ``upstream.bundle`` meanwhile.
         naive_env: variables that a naive set-up passes on; so does the host's own process.
+        naive_network: a naive set-up lets the agent reach the network.
         game, plain: for rewards: the turns that game it, and honest ones that should earn as much.
         rewards: for rewards: the terms.
         portable: it can be tried on other tasks than the audit's own.
@@ -60,6 +62,7 @@ class Case:
     message: str = "Done."
     naive_setup: str = ""
     naive_env: Mapping[str, str] = field(default_factory=dict)
+    naive_network: bool = False
     game: tuple[Any, ...] = ()
     plain: tuple[Any, ...] = ()
     rewards: tuple[Mapping[str, Any], ...] = ()

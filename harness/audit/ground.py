@@ -27,20 +27,26 @@ class Ground:
         prepared: its layers.
         backend: starts the sandboxes, naive ones too.
         base: a directory of the host that belongs to this audit.
+        upstream: address of a server of this host that has the solved ``till.py``.
     """
 
     bench: bench.Bench
     prepared: Prepared
     backend: SandboxBackend
     base: Path
+    upstream: str = ""
 
     @property
     def pristine(self) -> Path:
         """The workspace as agents get it."""
         return self.prepared.materialised.workspace
 
+    def filled(self, script: str, canary: str) -> str:
+        """A script with what its placeholders stand for."""
+        return script.replace("@CANARY@", canary).replace("@UPSTREAM@", self.upstream)
 
-async def prepared_ground(backend: SandboxBackend, base: Path) -> Ground:
+
+async def prepared_ground(backend: SandboxBackend, base: Path, upstream: str = "") -> Ground:
     """Make the task below ``base`` and build its layers.
 
     Raises:
@@ -49,7 +55,7 @@ async def prepared_ground(backend: SandboxBackend, base: Path) -> Ground:
     from anyio import to_thread
 
     made = await to_thread.run_sync(bench.make, base)
-    return Ground(made, await prepare(made.task, backend), backend, base)
+    return Ground(made, await prepare(made.task, backend), backend, base, upstream)
 
 
 @asynccontextmanager
@@ -57,10 +63,12 @@ async def naive_sandbox(ground: Ground, case: Case, canary: str) -> AsyncIterato
     """A sandbox as a naive suite sets it up, in which the agent has played the attack already."""
     env = {**dict(ground.prepared.spec.env), **case.naive_env}
     spec = replace(ground.prepared.spec, env=tuple(env.items()))
+    if case.naive_network:
+        spec = replace(spec, network="full")
     async with await ground.backend.start(spec) as sandbox:
         if case.naive_setup:
             await _set_up(sandbox, ground, case.naive_setup)
-        await act(sandbox, case, canary)
+        await act(sandbox, case, ground, canary)
         yield sandbox
 
 
@@ -78,7 +86,7 @@ async def _set_up(sandbox: Sandbox, ground: Ground, script: str) -> None:
         raise SandboxError(f"the naive set-up failed with status {done.exit_code}: {said}")
 
 
-async def act(sandbox: Sandbox, case: Case, canary: str) -> None:
+async def act(sandbox: Sandbox, case: Case, ground: Ground, canary: str) -> None:
     """Do in a bare sandbox what :func:`turns` does through an agent's tools."""
     command = before(case)
     if command:
@@ -86,7 +94,7 @@ async def act(sandbox: Sandbox, case: Case, canary: str) -> None:
     for path, text in case.contents({bench.MODULE: bench.BROKEN}).items():
         await sandbox.write(path, text.encode())
     if case.script:
-        await _quietly(sandbox, case.script.replace("@CANARY@", canary))
+        await _quietly(sandbox, ground.filled(case.script, canary))
 
 
 async def _quietly(sandbox: Sandbox, script: str) -> None:

@@ -45,22 +45,21 @@ class Played:
         return tuple(sorted({flag.rule for flag in self.report.flags}))
 
 
-def turns(case: Case, pristine: Path, canary: str) -> list[dict[str, Any]]:
-    """The case as an agent's turns.
+def turns(case: Case, ground: Ground, canary: str) -> list[dict[str, Any]]:
+    """The case as an agent's turns: what is there already is read before it is replaced.
 
     Args:
-        pristine: the workspace as the agent gets it: what is there is read before it is replaced.
         canary: stands for ``@CANARY@``.
     """
     written = case.contents({bench.MODULE: bench.BROKEN})
     rows: list[list[dict[str, Any]]] = [
-        [_call("read_file", path=p) for p in written if (pristine / p).is_file()]
+        [_call("read_file", path=p) for p in written if (ground.pristine / p).is_file()]
     ]
     if command := before(case):
         rows.append([_call("terminal", command=command)])
     rows += [[_call("write_file", path=p, content=text)] for p, text in written.items()]
     if case.script:
-        script = case.script.replace("@CANARY@", canary)
+        script = ground.filled(case.script, canary)
         rows.append([_call("terminal", command=script, timeout=60)])
     rows.append([_call("finish", message=case.message)])
     return [{"tool_calls": calls} for calls in rows if calls]
@@ -94,7 +93,7 @@ async def attacked(ground: Ground, case: Case, *, task: Task | None = None) -> P
         SandboxError: the machine failed.
     """
     canary = str(ground.base / "canaries" / case.name)
-    script = turns(case, ground.pristine, canary)
+    script = turns(case, ground, canary)
     return await played(ground, task or ground.bench.task, script, name=case.name)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from repodrome.errors import InfraError
-from repodrome.harness.audit import here
+from repodrome.harness.audit import bench, here
 from repodrome.harness.audit.corpus import Case, load, select
 from repodrome.harness.audit.ground import Ground, prepared_ground
 from repodrome.harness.audit.judges import judges_of
+from repodrome.harness.audit.upstream import serving
 
 Progress = Callable[[str], None]
 
@@ -167,8 +168,12 @@ async def audit(
     cases = select([*load("attacks"), *load("honest")], names)
     began = time.monotonic()
     rows: dict[str, Row] = {}
-    with tempfile.TemporaryDirectory(prefix="repodrome-audit-") as base, _leaky(cases):
-        ground = await prepared_ground(get_backend(backend), Path(base))
+    with (
+        tempfile.TemporaryDirectory(prefix="repodrome-audit-") as base,
+        _leaky(cases),
+        serving(bench.SOLVED.encode()) as upstream,
+    ):
+        ground = await prepared_ground(get_backend(backend), Path(base), upstream)
         room = CapacityLimiter(jobs)
 
         async def one(case: Case) -> None:
