@@ -261,7 +261,11 @@ def _clone(
     if shape == "perturbed":
         perturb(draw.choice([s for s in clone.body if can_be_perturbed(s)]), draw)
     else:
-        clone.body += _false_assertion(draw)
+        # What stands behind it is never reached: answers for those who look them up in the text.
+        unreached = [copy.deepcopy(s) for s in clone.body if can_be_perturbed(s)]
+        for statement in unreached:
+            perturb(statement, draw)
+        clone.body += [*_false_assertion(draw), *unreached]
     text = ast.unparse(ast.fix_missing_locations(clone))
     if indent:
         text = textwrap.indent(text, indent)

@@ -1,11 +1,11 @@
 """Text that misleads code which reads its answers out of the tests' files while they run.
 
-Before a test that is asked for stand one to three functions of the same name, with comparisons of
-the same calls to other values. They never run: the last definition of a name is the one that
-pytest finds. But what looks a call up among the comparisons of the file finds a wrong answer first
-(and, where a canary was cloned from that test, last). Which of them is right can be told only by
-reading the file as Python does; that is what :mod:`repodrome.envs.grading.canaries` can't rule out
-either.
+Before and behind a test that is asked for stand functions of the same name, with comparisons of the
+same calls to other values. They never run: of those before, the name is taken by the test itself,
+and those behind stand under a condition that is never true. But what looks a call up among the
+comparisons of the file finds a wrong answer first, and last. Which of them is right can be told
+only by reading the file as Python does; that is what :mod:`repodrome.envs.grading.canaries` can't
+rule out either.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class _Spot:
     """Where decoys of one test go.
 
     Attributes:
-        after: the line behind which they are put.
+        before, behind: the lines behind which they are put.
         indent: of the test.
         name: of the function.
         templates: its comparisons.
     """
 
-    after: int
+    before: int
+    behind: int
     indent: str
     name: str
     templates: tuple[Template, ...]
@@ -65,7 +66,7 @@ def decoys(files: Mapping[str, bytes], asked: Iterable[str]) -> dict[str, list[t
             spots = _spots(files[path], frozenset(names))
             if len(spots) > _MAX_TESTS:
                 spots = draw.sample(spots, _MAX_TESTS)
-            texts[path] = [(spot.after, _text(spot, draw)) for spot in spots]
+            texts[path] = [text for spot in spots for text in _texts(spot, draw)]
     return {path: found for path, found in texts.items() if found}
 
 
@@ -85,28 +86,35 @@ def _spots(source: bytes, names: frozenset[str]) -> Sequence[_Spot]:
             found += [_spot(m, lines) for m in methods if f"{node.name}::{m.name}" in names]
     spots = tuple(spot for spot in found if spot is not None)
     draw = random.Random(0)
-    again = parse(insert(source, [(spot.after, _text(spot, draw)) for spot in spots]))
+    again = parse(insert(source, [text for spot in spots for text in _texts(spot, draw)]))
     return spots if again is not None and _last_ones(again) == _last_ones(tree) else ()
 
 
 def _spot(node: ast.FunctionDef, lines: Sequence[bytes]) -> _Spot | None:
-    templates = [template(s) for s in node.body if can_be_perturbed(s)]
-    short = [t for t in templates if len(t.before) + len(t.after) <= _MAX_TEXT]
+    found = [template(s) for s in node.body if can_be_perturbed(s)]
+    short = [t for t in found if len(t.before) + len(t.after) <= _MAX_TEXT]
     if not short:
         return None
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     line = lines[first - 1].decode("utf-8", "replace")
     indent = line[: len(line) - len(line.lstrip())]
-    return _Spot(first - 1, indent, node.name, tuple(short[:_MAX_STATEMENTS]))
+    return _Spot(
+        first - 1, node.end_lineno or first, indent, node.name, tuple(short[:_MAX_STATEMENTS])
+    )
 
 
-def _text(spot: _Spot, draw: random.Random) -> str:
-    decoys = []
-    for _ in range(draw.randint(1, 3)):
-        decoys += [f"def {spot.name}():"]
-        decoys += [f"    {filled.filled(draw)}" for filled in spot.templates]
-        decoys += [""]
-    return "\n".join(f"{spot.indent}{line}" if line else "" for line in decoys)
+def _texts(spot: _Spot, draw: random.Random) -> list[tuple[int, str]]:
+    before = [_decoy(spot, spot.indent, draw) for _ in range(draw.randint(1, 3))]
+    behind = _decoy(spot, f"{spot.indent}    ", draw)
+    return [
+        (spot.before, "\n\n".join(before)),
+        (spot.behind, f"{spot.indent}if not __name__:\n{behind}"),
+    ]
+
+
+def _decoy(spot: _Spot, indent: str, draw: random.Random) -> str:
+    lines = [f"    {each.filled(draw)}" for each in spot.templates]
+    return "\n".join(indent + line for line in (f"def {spot.name}():", *lines))
 
 
 def _last_ones(tree: ast.Module) -> list[tuple[str, ...]]:
@@ -115,9 +123,7 @@ def _last_ones(tree: ast.Module) -> list[tuple[str, ...]]:
     for node in tree.body:
         owner = node.name if isinstance(node, ast.ClassDef) else ""
         for inner in node.body if isinstance(node, ast.ClassDef) else [node]:
-            name = getattr(inner, "name", "")
-            size = (inner.end_lineno or 0) - inner.lineno
-            defined[owner, name] = (
-                f"{type(inner).__name__} {size} {len(getattr(inner, 'body', ()))}"
-            )
+            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                lines = (inner.end_lineno or 0) - inner.lineno
+                defined[owner, inner.name] = f"{type(inner).__name__} {lines} {len(inner.body)}"
     return sorted((*names, what) for names, what in defined.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from types import SimpleNamespace
 
 from repodrome.envs.grading.canaries import plant
 from repodrome.envs.grading.comparisons import insert
@@ -44,7 +45,7 @@ def final(source: bytes) -> dict[str, str]:
     found = {}
     for node in ast.parse(source).body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]
-        found.update({getattr(n, "name", ast.dump(n)): ast.dump(n) for n in inner})
+        found.update({n.name: ast.dump(n) for n in inner if isinstance(n, ast.FunctionDef)})
     return found
 
 
@@ -60,10 +61,20 @@ def test_what_is_defined_in_the_end_is_the_same() -> None:
     assert final(decoyed()) == final(SOURCE)
 
 
-def test_the_first_answer_in_the_file_is_wrong() -> None:
+def test_the_first_answer_in_the_file_is_wrong_and_the_last() -> None:
     found = answers(decoyed(), "till.total([1, 2])")
-    assert len(found) >= 2
-    assert found[0] != 3 and found[-1] == 3
+    assert len(found) >= 3 and 3 in found
+    assert found[0] != 3 and found[-1] != 3
+
+
+def test_what_runs_is_what_was_there() -> None:
+    names: dict[str, object] = {"__name__": "t", "till": SimpleNamespace(total=sum)}
+    source = decoyed().replace(b"import till", b"").replace(b"import pytest", b"")
+    exec(source.replace(b'@pytest.mark.parametrize("n", [1])', b""), names)
+    for name in ("test_sum", "test_close"):
+        function = names[name]
+        assert callable(function)
+        function()
 
 
 def test_only_what_is_asked_for_gets_decoys() -> None:
