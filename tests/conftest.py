@@ -24,7 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "sandbox_backend" in metafunc.fixturenames:
         names = metafunc.config.getoption("--sandbox-backend") or BACKENDS
-        metafunc.parametrize("sandbox_backend", names)
+        metafunc.parametrize("sandbox_backend", [_marked(name, metafunc.module) for name in names])
+
+
+def _marked(name: str, module: object) -> object:
+    """A module that is run twice in full may have the second time among the slow ones."""
+    slow = name == "docker" and getattr(module, "SLOW_IN_DOCKER", False)
+    return pytest.param(name, marks=pytest.mark.slow) if slow else name
 
 
 @pytest.fixture

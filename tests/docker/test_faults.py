@@ -164,7 +164,7 @@ CLIENT = """
 import asyncio, sys
 from pathlib import Path
 from repodrome.envs.sandbox.docker.backend import DockerBackend
-from repodrome.envs.sandbox.base import SandboxSpec
+from repodrome.envs.sandbox.base import SandboxLimits, SandboxSpec
 
 async def main():
     backend = DockerBackend(hosts=[sys.argv[1]])

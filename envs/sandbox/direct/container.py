@@ -73,7 +73,8 @@ class Home:
 
     Args:
         message: its ``id`` and ``cgroups``, a directory for each hierarchy.
-        fds: its namespaces: ``pid``, ``mnt``, and ``net`` unless there is no network.
+        fds: its namespaces (``pid``, ``mnt``, and ``net`` unless there is no network), and
+            ``lease``: it ends when that is closed.
     """
 
     def __init__(self, message: dict[str, Any], fds: dict[str, int]) -> None:

@@ -1,7 +1,8 @@
 """One running container on this host, kept for many episodes: made, told to the spawner, removed.
 
-Its only program is ``cat``, reading what nobody writes: when we end, however we end, the daemon
-sees our end of its standard input close, ``cat`` ends, and the daemon removes the container.
+Its only program is ``cat``, reading what nobody writes. The other end is held by the spawner alone:
+when that ends, and it ends with us however we end, the daemon sees it close, ``cat`` ends, and with
+it all that runs in the container, which the daemon then removes.
 """
 
 from __future__ import annotations
@@ -68,7 +69,6 @@ class Container:
     env: Mapping[str, str]
     spawner: Spawner
     _pidfd: int = -1
-    _lease: int = -1
     _fds: dict[str, int] = field(default_factory=dict)
     _outlet: Outlet | None = None
 
@@ -95,7 +95,7 @@ class Container:
     def _start(self, client: Any) -> None:
         # Attached before it is started, or it would find its input closed.
         stream = client.attach_socket(self.id, params={"stdin": 1, "stream": 1})
-        self._lease = fcntl.fcntl(stream.fileno(), fcntl.F_DUPFD_CLOEXEC, 0)
+        self._fds["lease"] = fcntl.fcntl(stream.fileno(), fcntl.F_DUPFD_CLOEXEC, 0)
         stream._response.close()  # the client's own hold on it
         stream.close()
         client.start(self.id)
@@ -143,12 +143,12 @@ class Container:
                 remove_container(self.engine, self.id)
         if self._outlet is not None:
             self._outlet.close()
-        self.abandon()  # only now, or the daemon would be busy removing it, and not wait for that
+        self.abandon()
 
     def abandon(self) -> None:
-        """Let go of our ends: the last process that does so ends it."""
-        close_all((*self._fds.values(), self._pidfd, self._lease))
-        self._fds, self._pidfd, self._lease = {}, -1, -1
+        """Let go of our descriptors."""
+        close_all((*self._fds.values(), self._pidfd))
+        self._fds, self._pidfd = {}, -1
         if self._outlet is not None:
             self._outlet.abandon()
 
