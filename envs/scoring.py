@@ -40,6 +40,7 @@ async def score_change(
         pristine=materialised.workspace,
         seed=setting.seed,
         python=prepared.python,
+        reference=materialised.reference,
     )
     context = RewardContext(
         task=setting.task,

@@ -9,7 +9,7 @@
     expected.json     FAIL_TO_PASS and PASS_TO_PASS: exact test ids
     workspace/        the agent's tree, where [source] names no other
     environment/      Dockerfile and what it copies, for the Docker backend
-    tests/            hidden; read from here for grading only
+    tests/            hidden; read from here for grading only; cases.toml: inputs of a program
     ../suite.toml     of a suite: [[rewards]] for its tasks that have none of their own
     solution/         what the oracle does, in one of these forms (the first that is there):
         solve.sh          a script, run in the sandbox's workspace (Harbor)
@@ -33,6 +33,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import BaseModel, ValidationError
 
 from repodrome.errors import TaskFormatError
+from repodrome.tasks.cases import read_cases
 from repodrome.tasks.model import (
     ContextSpec,
     EnvironmentSpec,
@@ -251,10 +252,12 @@ class _Reader:
             for path in getattr(verifier, key):
                 if path != ".":
                     self._check_inside(f"verifier.{key}", path.partition("::")[0])
-        if verifier.kind == "command" and not verifier.command:
+        if verifier.kind in ("command", "output", "benchmark") and not verifier.command:
             raise self._fault(
                 "verifier.command", "is missing", 'give the command, e.g. ["make", "check"]'
             )
+        if verifier.kind in ("output", "benchmark"):
+            read_cases(self.folder, kind=verifier.kind)
         if verifier.kind == "none" and "rewards" not in self.data and not self._locates():
             raise self._fault(
                 "verifier.kind", "'none' runs nothing", "add the [[rewards]] that judge instead"

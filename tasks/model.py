@@ -130,7 +130,9 @@ class VerifierSpec(TaskModel):
     Attributes:
         kind: ``pytest`` (exact test ids), ``mutants`` (the agent's tests must pass on the pristine
             code and fail on each planted mutant in ``tests/mutants/<name>/``, whose files replace
-            workspace files), ``command`` (a command and a parser), ``script`` (Harbor's
+            workspace files), ``output`` (what ``command`` prints for the inputs of
+            ``tests/cases.toml``), ``benchmark`` (likewise, and how long it takes beside the
+            reference), ``command`` (a command and a parser), ``script`` (Harbor's
             ``tests/test.sh`` writing ``/logs/verifier/reward.json`` or ``.txt``), ``none`` (nothing
             is run: the rewards judge what the agent said and did).
         inject_at: where the files of ``tests/`` go in the workspace.
@@ -143,14 +145,28 @@ class VerifierSpec(TaskModel):
         protected: further globs that always come from pristine.
         allow: globs that are brought over although protected by default.
         agent_tests: for mutants: globs of the test files that the agent may write.
-        command: for ``command``: argv or a shell line, run in the workspace.
+        command: for ``command``, ``output`` and ``benchmark``: argv or a shell line, run in the
+            workspace; a case's arguments follow, a shell line has them as ``"$@"``.
         parser: for ``command``: ``exit-code``, ``junit-xml`` or ``tap``.
         report: for ``junit-xml``: path of the report.
+        compare: for ``output`` and ``benchmark``: ``exact``, ``lines`` (white space at the end of
+            lines, and empty lines at the end, don't count), ``numbers`` (words, numbers by value)
+            or ``json`` (by value).
+        tolerance: for ``numbers`` and ``json``: how far a number may be off, absolutely or as a
+            share of the expected one.
+        case_timeout_sec: for ``output`` and ``benchmark``: of one run of the program; past it the
+            agent has failed.
+        reference_command: for ``benchmark``: what the program is compared with, run in the pristine
+            workspace with the files of ``tests/``; default: ``command`` with the solution.
+        target: for ``benchmark``: full score up to this many times the reference's time.
+        rounds: for ``benchmark``: how often each is timed at most.
         canaries: plant must-fail tests (pytest).
         timeout_sec: of the tests' own run; past it the agent has failed.
     """
 
-    kind: Literal["pytest", "mutants", "command", "script", "none"] = "pytest"
+    kind: Literal["pytest", "mutants", "output", "benchmark", "command", "script", "none"] = (
+        "pytest"
+    )
     inject_at: str = "tests"
     run: tuple[str, ...] = ()
     run_in: str = ""
@@ -164,6 +180,12 @@ class VerifierSpec(TaskModel):
     command: str | tuple[str, ...] = ()
     parser: str = "exit-code"
     report: str = ""
+    compare: Literal["exact", "lines", "numbers", "json"] = "lines"
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    case_timeout_sec: float = Field(default=10.0, gt=0)
+    reference_command: str | tuple[str, ...] = ()
+    target: float = Field(default=1.5, gt=1)
+    rounds: int = Field(default=15, ge=5, le=100)
     canaries: bool = True
     timeout_sec: float = Field(default=300.0, gt=0)
 

@@ -8,8 +8,12 @@ import shutil
 from pathlib import Path
 from string import Template
 
-from repodrome.errors import UsageError
+from repodrome.errors import UnknownNameError, UsageError
+from repodrome.tasks import scaffold_programs as programs
 from repodrome.tasks.folder import load_task
+
+VERIFIERS = ("pytest", "output", "benchmark")
+"""What a new task can be judged by; the others are a change of its ``[verifier]``."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
@@ -37,12 +41,8 @@ packages = ["pytest"]       # Python requirements, installed once; agent and gra
 # cpus = 2.0
 
 [verifier]
-kind = "pytest"             # or "mutants", "command", "script" (tests/test.sh)
-inject_at = "tests"         # where the files of tests/ go for grading; the agent never sees them
-python_path = $python_path  # workspace directories put at the end of sys.path
-# timeout_sec = 300.0
+$verifier# timeout_sec = 300.0
 # protected = []            # further globs that always come from the pristine tree
-# The exact test ids are in expected.json (FAIL_TO_PASS, PASS_TO_PASS).
 
 # [limits]
 # timeout_sec = 1800.0      # of the agent's part
@@ -55,6 +55,13 @@ python_path = $python_path  # workspace directories put at the end of sys.path
 [[rewards]]
 name = "tests"
 weight = 1.0
+""")
+
+_PYTEST = Template("""\
+kind = "pytest"             # or "output", "benchmark", "mutants", "command", "script"
+inject_at = "tests"         # where the files of tests/ go for grading; the agent never sees them
+python_path = $python_path  # workspace directories put at the end of sys.path
+# The exact test ids are in expected.json (FAIL_TO_PASS, PASS_TO_PASS).
 """)
 
 _EXAMPLE_SOURCE = """\
@@ -137,7 +144,9 @@ _REPO_FILES = {
 }
 
 
-def new_task(target: Path, *, name: str, from_repo: Path | None = None) -> Path:
+def new_task(
+    target: Path, *, name: str, from_repo: Path | None = None, verifier: str = "pytest"
+) -> Path:
     """Write a commented task folder; the small example in it validates as it is.
 
     Args:
@@ -145,34 +154,52 @@ def new_task(target: Path, *, name: str, from_repo: Path | None = None) -> Path:
         name: the task's name.
         from_repo: a local directory whose files (those git tracks, in their present state, where
             it is a repository) become the workspace, to be filled in from there.
+        verifier: what judges it: ``"pytest"``, ``"output"`` or ``"benchmark"``.
 
     Raises:
+        UnknownNameError: there is no such verifier to begin with.
         UsageError: the folder isn't empty, the name can't be used, or there is no such repository.
     """
     if not _NAME.match(name):
         raise UsageError(f"{name!r} can't be a task's name: use letters, digits, '-', '_' and '.'")
+    if verifier not in VERIFIERS:
+        raise UnknownNameError("verifier for a new task", verifier, VERIFIERS)
     target = target.expanduser().absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there already: name a folder that is new or empty")
     if from_repo is not None and not from_repo.expanduser().is_dir():
         raise UsageError(f"{from_repo} is not a directory: name the repository's top folder")
-    python_path = '["src"]' if from_repo and (from_repo / "src").is_dir() else '["."]'
+    section, files = _parts(verifier, from_repo)
     text = _TASK_TOML.substitute(
         name=json.dumps(name),
         path=target.name,
         source=_REPO_SOURCE if from_repo else _EXAMPLE_SOURCE,
-        python_path=python_path,
+        verifier=section,
     )
     try:
         if from_repo is not None:  # first: what git refuses leaves no half of a folder
             _snapshot(from_repo.expanduser().resolve(), target / "workspace")
-        for path, content in (_REPO_FILES if from_repo else _EXAMPLE).items():
+        for path, content in files.items():
             _write(target / path, content)
         _write(target / "task.toml", text)
     except OSError as exc:
         raise UsageError(f"can't write {target}: {exc}") from exc
     load_task(target)
     return target
+
+
+def _parts(verifier: str, from_repo: Path | None) -> tuple[str, dict[str, str]]:
+    """The ``[verifier]`` table and the files besides task.toml."""
+    repository = from_repo.expanduser() if from_repo is not None else None
+    python_path = '["src"]' if repository and (repository / "src").is_dir() else '["."]'
+    if verifier == "pytest":
+        section = _PYTEST.substitute(python_path=python_path)
+        return section, _REPO_FILES if repository else _EXAMPLE
+    section = programs.SECTIONS[verifier].substitute(python_path=python_path)
+    if not repository:
+        return section, programs.EXAMPLES[verifier]
+    kept = {path: text for path, text in _REPO_FILES.items() if path.endswith(".md")}
+    return section, {**kept, "tests/cases.toml": programs.PLACEHOLDER}
 
 
 def _snapshot(repository: Path, workspace: Path) -> None:

@@ -40,6 +40,7 @@ class Bench:
         hidden: path → content of every file laid into the workspace for grading.
         seed: pins order and hash seed.
         python: the interpreter within the sandbox, absolute.
+        reference: originals of the files that ``source.edits`` changed, on the host.
     """
 
     task: Task
@@ -50,6 +51,7 @@ class Bench:
     hidden: Mapping[str, bytes] = field(default_factory=dict)
     seed: int = 0
     python: str = PYTHON
+    reference: Path | None = None
 
     def plan(self) -> protect.Plan:
         """What of the change is brought over."""
@@ -75,6 +77,7 @@ async def grade(
     pristine: Path,
     seed: int = 0,
     python: str = PYTHON,
+    reference: Path | None = None,
 ) -> Verdict:
     """Judge a change.
 
@@ -87,6 +90,7 @@ async def grade(
         pristine: the pristine workspace on the host.
         seed: pins order and hash seed.
         python: interpreter within the sandbox.
+        reference: host directory of the originals that ``source.edits`` changed, if any.
 
     Raises:
         GradingError: the verifier could not be run, through no fault of the agent.
@@ -103,6 +107,7 @@ async def grade(
         hidden_files(task, hidden),
         seed,
         python,
+        reference,
     )
     if verifier.kind == "none":
         return Verdict(kind="none", score=1.0)
@@ -112,6 +117,14 @@ async def grade(
         from repodrome.envs.grading.mutants import grade_mutants
 
         verdict = await grade_mutants(bench)
+    elif verifier.kind == "output":
+        from repodrome.envs.grading.output import grade_output
+
+        verdict = await grade_output(bench)
+    elif verifier.kind == "benchmark":
+        from repodrome.envs.grading.benchmark import grade_benchmark
+
+        verdict = await grade_benchmark(bench)
     else:
         from repodrome.envs.grading.commands import grade_command, grade_script
 

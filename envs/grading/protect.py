@@ -145,7 +145,7 @@ def plan(change: Change, spec: VerifierSpec, *, occupied: Iterable[str], pristin
     above = {p for path in taken for p in parents(path)}
     neither, no_file = _shadowed_modules(spec, taken)
     protected = (*PROTECTED, *spec.protected)
-    if spec.kind in ("command", "script"):
+    if spec.kind in ("command", "script", "output", "benchmark"):
         protected += COMMAND_PROTECTED
     if spec.report:
         protected += ("/" + spec.report.lstrip("/"),)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from repodrome.envs.grading.grader import hidden_files, targets
 from repodrome.envs.grading.mutants import read_mutants
+from repodrome.envs.grading.programs import cases_of
 from repodrome.envs.grading.pytest_run import PytestRun
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.errors import GradingError
@@ -21,6 +22,9 @@ _MEND = {
     "`repodrome task validate --write` computes the expected ids anew",
     "mutants": "the solution's tests must match verifier.agent_tests, pass on the workspace as it "
     "is (pristine), and fail on each mutant",
+    "output": "mend the solution, or the cases in tests/cases.toml",
+    "benchmark": "mend the solution: it is what the time is compared with, so that only noise can "
+    "make it slow; raise verifier.target or use larger inputs",
     "command": "mend the solution, or what verifier.command runs",
     "none": "there is nothing to mend",
     "script": "mend the solution, or tests/test.sh: it must leave a number from 0 to 1 in "
@@ -63,6 +67,8 @@ def check_verifier(task: Task, hidden: Path | None, pristine: Path) -> list[Find
             targets(task, hidden_files(task, hidden), pristine)
         elif verifier.kind == "mutants":
             read_mutants(folder / "mutants")
+        elif verifier.kind in ("output", "benchmark"):
+            cases_of(task)
     except GradingError as failure:
         problem, _, fix = str(failure).partition("; ")  # errors name their fix last
         return [error("verifier", problem, fix)]

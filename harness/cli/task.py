@@ -126,13 +126,22 @@ def new(
         typer.Option("--from-repo", help="Take the workspace from this local repository."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Default: the folder's name.")] = None,
+    verifier: Annotated[
+        str,
+        typer.Option(
+            help="What judges it: pytest; output (what a program prints for held-out inputs); "
+            "benchmark (and how long it takes)."
+        ),
+    ] = "pytest",
 ) -> None:
     """Make a commented task folder to fill in."""
     from repodrome.tasks.scaffold import new_task
 
-    made = new_task(folder, name=name or folder.resolve().name, from_repo=from_repo)
+    name = name or folder.resolve().name
+    made = new_task(folder, name=name, from_repo=from_repo, verifier=verifier)
     screen.out().print(screen.plain(f"made {made}"))
-    screen.progress(f"fill it in, then: repodrome task validate --write {folder}")
+    write = "--write " if verifier == "pytest" else ""
+    screen.progress(f"fill it in, then: repodrome task validate {write}{folder}")
 
 
 @app.command()
