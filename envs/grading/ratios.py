@@ -32,31 +32,33 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[skip], ordered[-1 - skip]
 
 
-def score(ratio: float, unmodified: float, target: float) -> float:
-    """What a time is worth, in [0, 1]; all three as multiples of the reference's time.
+def score(ratio: float, speedup: float, target: float) -> float:
+    """What a time is worth, in [0, 1].
 
-    1 up to ``target``, 0 from 0.8 × ``unmodified`` on, and in between by the logarithm, so that
-    each halving of the time is worth the same: ``ln(0.8·unmodified / ratio) /
-    ln(0.8·unmodified / target)``.
+    1 up to ``target``, 0 from 0.8 × the unmodified program's time on, and in between by the
+    logarithm of the time, so that each halving of it is worth the same:
+    ``ln(0.8·speedup) / ln(0.8·speedup·ratio / target)``.
 
-    Raises:
-        ValueError: the unmodified program is as fast as the target.
+    Args:
+        ratio: the time as a multiple of the reference's.
+        speedup: the unmodified program's time as a multiple of it.
+        target: a ratio that is worth everything.
     """
-    zero = WORTH_NAMING * unmodified
-    if zero <= target:
-        raise ValueError("there is nothing between the target and the unmodified program's time")
     if ratio <= target:
         return 1.0
-    return max(0.0, math.log(zero / ratio) / math.log(zero / target))
+    gained = WORTH_NAMING * speedup
+    return math.log(gained) / math.log(gained * ratio / target) if gained > 1 else 0.0
 
 
-def settled(ratios: Sequence[float], unmodified: float, target: float) -> bool:
+def settled(ratios: Sequence[float], speedups: Sequence[float], target: float) -> bool:
     """Whether more rounds would hardly change the score."""
     if len(ratios) < LEAST_ROUNDS:
         return False
     low, high = median_interval(ratios)
-    if high <= target or low >= WORTH_NAMING * unmodified:
+    if high <= target:
         return True
+    if low <= target:  # it is open whether all is earned
+        return False
     middle = statistics.median(ratios)
-    inside = low > target  # else it is open whether all is earned
-    return inside and max(high - middle, middle - low) <= NARROW * middle
+    narrow = max(high - middle, middle - low) <= NARROW * middle
+    return narrow or all(WORTH_NAMING * speedup <= 1 for speedup in speedups)

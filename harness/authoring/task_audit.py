@@ -88,7 +88,6 @@ class _Subject:
             hidden=self.prepared.materialised.hidden,
             pristine=self.pristine,
             python=self.prepared.python,
-            reference=self.prepared.materialised.reference,
         )
 
     def before(self, path: str) -> bytes | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from repodrome.errors import UsageError
+from repodrome.errors import UnknownNameError, UsageError
+from repodrome.tasks.cases import read_cases
 from repodrome.tasks.folder import load_task, solution_kind
 from repodrome.tasks.scaffold import new_task
 from repodrome.tasks.source import materialise
@@ -42,6 +44,41 @@ def test_every_commented_key_is_a_real_one(tmp_path: Path) -> None:
     (folder / "task.toml").write_text("\n".join(lines))
     assert {"environment", "limits", "tools"} <= set(tomllib.loads("\n".join(lines)))
     assert load_task(folder).ignored_keys == ()
+
+
+@pytest.mark.parametrize("verifier", ["output", "benchmark"])
+def test_a_program_to_be_judged(verifier: str, tmp_path: Path) -> None:
+    task = load_task(new_task(tmp_path / "fresh", name="fresh", verifier=verifier))
+    assert task.verifier.kind == verifier and task.ignored_keys == ()
+    cases = read_cases(task.folder, kind=verifier)
+    for case in cases:
+        for tree in ("workspace", "solution/workspace"):
+            right = verifier == "benchmark" or case.keep or tree != "workspace"
+            done = subprocess.run(
+                [sys.executable, "report.py", *case.args],
+                cwd=task.folder / tree,
+                input=case.stdin,
+                capture_output=True,
+            )
+            expected = done.stdout if case.stdout is None else case.stdout
+            assert (done.returncode, done.stdout) == (case.status, expected) or not right
+            if verifier == "output":
+                assert (done.stdout == case.stdout) is right
+
+
+def test_a_program_of_a_repository(tmp_path: Path) -> None:
+    (tmp_path / "repo/src").mkdir(parents=True)
+    (tmp_path / "repo/src/a.py").touch()
+    folder = new_task(tmp_path / "new", name="new", from_repo=tmp_path / "repo", verifier="output")
+    assert load_task(folder).verifier.python_path == ("src",)
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert "tests/cases.toml" in names and "expected.json" not in names
+
+
+def test_no_such_verifier_to_begin_with(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="'benchmark'"):
+        new_task(tmp_path / "new", name="new", verifier="bench")
+    assert not (tmp_path / "new").exists()
 
 
 def test_from_a_repository(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from repodrome.tasks.cases import read_cases
 from repodrome.tasks.edits import apply_edits
 from repodrome.tasks.folder import load_task
 from repodrome.tasks.model import Task
@@ -120,6 +121,23 @@ def test_expected_tests_exist(folder: Path) -> None:
         assert hidden.is_file() or path not in deleted, test_id
         file = hidden if hidden.is_file() else origin / path
         assert name.partition("[")[0] in functions(file), test_id
+
+
+@of_kind("output")
+def test_cases_are_asked_for_and_kept(folder: Path) -> None:
+    cases = read_cases(folder, kind="output")
+    assert len(cases) >= 8
+    assert any(case.keep for case in cases)
+    # What is printed is known to nobody who knows only the workspace and the instruction.
+    told = (folder / "instruction.md").read_text(encoding="utf-8").encode()
+    assert not any(case.stdout and len(case.stdout) > 20 and case.stdout in told for case in cases)
+
+
+@of_kind("benchmark")
+def test_a_benchmark_also_checks_what_takes_no_time(folder: Path) -> None:
+    cases = read_cases(folder, kind="benchmark")
+    assert sum(case.timed for case in cases) >= 2
+    assert not all(case.timed for case in cases)
 
 
 @of_kind("mutants")
