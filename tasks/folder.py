@@ -257,7 +257,14 @@ class _Reader:
                 "verifier.command", "is missing", 'give the command, e.g. ["make", "check"]'
             )
         if verifier.kind in ("output", "benchmark"):
-            read_cases(self.folder, kind=verifier.kind)
+            cases = read_cases(self.folder, kind=verifier.kind)
+            line = verifier.command
+            if isinstance(line, str) and "$" not in line and any(case.args for case in cases):
+                raise self._fault(
+                    "verifier.command",
+                    "takes no arguments, and tests/cases.toml has some",
+                    'write "$@" in the line where they go, or give a list',
+                )
         if verifier.kind == "none" and "rewards" not in self.data and not self._locates():
             raise self._fault(
                 "verifier.kind", "'none' runs nothing", "add the [[rewards]] that judge instead"

@@ -81,6 +81,11 @@ def test_a_task_is_loaded_with_them(kind: str, tmp_path: Path) -> None:
         load_task(made)
     (made / "task.toml").write_text(f'[verifier]\nkind = "{kind}"\ncommand = ["cat"]\n')
     assert load_task(made).verifier.kind == kind
+    (made / "task.toml").write_text(f'[verifier]\nkind = "{kind}"\ncommand = "cat"\n')
+    assert load_task(made).verifier.command == "cat"
+    (made / "tests/cases.toml").write_text(CASE + "stdout = 'x'\nargs = ['y']")
+    with pytest.raises(TaskFormatError, match=r'"\$@"'):
+        load_task(made)
     (made / "tests/cases.toml").unlink()
     with pytest.raises(TaskFormatError, match=r"cases\.toml: can't be read"):
         load_task(made)
