@@ -13,6 +13,12 @@ from benchmarks.docstrings import TESTS
 
 CODE = re.compile(r"\.(?:py|pyx|js|ts|go|rs|c|h|cpp|java|rb)\Z")
 TRAILERS = re.compile(r"^[\w-]+-by: .*$|\(?#\d+\)?", re.MULTILINE)
+NO_CHANGE = re.compile(
+    r"\W*(?:revert|merge|release|bump|prepar\w+ (?:for )?(?:the )?(?:next )?(?:release|version)"
+    r"|(?:set |update )?version\b|v?\d+\.\d+)|.*\b(?:bump(?:ed|s)?|version bump)\b.*\bversion\b",
+    re.IGNORECASE,
+)
+"""Opens a message that names no change of the code: reverts, merges, releases."""
 MOST_FILES = 5
 
 
@@ -55,7 +61,9 @@ class History:
             message = " ".join(TRAILERS.sub("", message).split())[:400]
             rows = [line.split("\t") for line in changes.strip().split("\n") if "\t" in line]
             files = [path for kind, path in rows if kind == "M" and _is_code(path)]
-            if len(parents) == 1 and message.count(" ") >= 3 and 1 <= len(files) <= MOST_FILES:
+            if NO_CHANGE.match(message) or message.count(" ") < 3:
+                continue
+            if len(parents) == 1 and 1 <= len(files) <= MOST_FILES:
                 found.append(Commit(parents[0], message, frozenset(files)))
         random.Random(0).shuffle(found)
         return found[:most]

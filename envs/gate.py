@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from repodrome.errors import UsageError
 
@@ -17,6 +17,7 @@ class Gate:
         self._free = asyncio.Event()
         self._free.set()
         self._holder: asyncio.Timeout | None = None
+        self._pauses = 0
 
     @property
     def is_shut(self) -> bool:
@@ -63,6 +64,25 @@ class Gate:
         finally:
             self._holder = None
             self._free.set()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The holder's time stands still meanwhile."""
+        scope = self._holder
+        when = None if scope is None or self._shut or self._pauses else scope.when()
+        if scope is None or when is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        left = when - loop.time()
+        self._pauses += 1
+        scope.reschedule(None)
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            if self._holder is scope and not self._shut:
+                scope.reschedule(loop.time() + left)
 
     def shut(self) -> None:
         """Let nobody in any more and cut off the holder, without cancelling the task it runs in."""

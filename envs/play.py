@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from repodrome.envs.actions import parse_turn
@@ -18,6 +18,7 @@ from repodrome.envs.record import Record
 from repodrome.envs.sandbox.base import Sandbox
 from repodrome.envs.search_index import EpisodeIndex
 from repodrome.envs.setting import Setting
+from repodrome.envs.stopwatch import Stopwatch
 from repodrome.envs.trajectory import AssistantTurn, Opening, Step, ToolResult, storable
 from repodrome.envs.user import SimulatedUser
 from repodrome.errors import InfraError, UsageError
@@ -59,6 +60,7 @@ class Play:
         self._sandbox = sandbox
         self._gate = gate
         self._on_event = on_event
+        self._watch = Stopwatch()
         self._began: float | None = None
         record = Record(setting.budget.counter, setting.budget.schemas)
         record.open(setting.initial)
@@ -70,7 +72,7 @@ class Play:
         workspace = LimitedWorkspace(
             self._sandbox, self._limits.command_timeout_sec, self._remaining
         )
-        index = EpisodeIndex(self._prepared, self._sandbox)
+        index = EpisodeIndex(self._prepared, self._sandbox, self._untimed)
         context = ToolContext(workspace=workspace, state=state, index=index)
         self._runner = CallRunner(
             self._toolbox, context, self._limits, self._remaining, record.calls, self._on_event
@@ -91,7 +93,7 @@ class Play:
             )
         turn = parse_turn(given, turn=len(record.steps))
         self._emit(Event("turn", turn=turn))
-        self._began = time.monotonic()
+        self._began = self._watch.now()
         results: list[ToolResult | None] = [None] * len(turn.tool_calls)
         try:
             if record.asked:
@@ -117,7 +119,7 @@ class Play:
 
     def _finish_turn(self, turn: AssistantTurn, results: Sequence[ToolResult | None]) -> None:
         began, self._began = self._began or 0.0, None
-        seconds = time.monotonic() - began
+        seconds = self._watch.now() - began
         record = self.record
         record.spent += seconds
         record.calls = self._runner.used
@@ -203,8 +205,14 @@ class Play:
 
     def _remaining(self) -> float:
         """Seconds of the agent's wall time that are left."""
-        running = 0.0 if self._began is None else time.monotonic() - self._began
+        running = 0.0 if self._began is None else self._watch.now() - self._began
         return max(0.0, self._limits.timeout_sec - self.record.spent - running)
+
+    @contextmanager
+    def _untimed(self) -> Iterator[None]:
+        """What is awaited in it is the machine's doing, and not of the agent's wall time."""
+        with self._watch.stopped(), self._gate.paused():
+            yield
 
     def _emit(self, event: Event) -> None:
         if self._on_event is not None:

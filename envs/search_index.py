@@ -7,8 +7,11 @@ import functools
 import hashlib
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import anyio
 
 from repodrome.envs.build_once import built, turnstile
 from repodrome.errors import SetupError
@@ -42,11 +45,22 @@ class EpisodeIndex:
     """The index of one episode's workspace: its ``IndexSource``.
 
     Nothing is made before it is asked for.
+
+    Args:
+        prepared: has the tree.
+        sandbox: holds the workspace.
+        untimed: what is awaited in it is not the agent's time.
     """
 
-    def __init__(self, prepared: Prepared, sandbox: Sandbox) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        sandbox: Sandbox,
+        untimed: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._prepared = prepared
         self._sandbox = sandbox
+        self._untimed = untimed
         self._overlays: dict[str, Overlay] = {}
 
     async def overlay(self, embedder: str) -> Overlay:
@@ -56,7 +70,8 @@ class EpisodeIndex:
         found = self._overlays.get(embedder)
         if found is None:
             pristine = self._prepared.materialised
-            index, made = await pristine_index(pristine.workspace, pristine.key, embedder)
+            with self._untimed():
+                index, made = await pristine_index(pristine.workspace, pristine.key, embedder)
             found = self._overlays.setdefault(embedder, Overlay(index, made))
         return found
 
@@ -131,18 +146,45 @@ def _silent(_: str) -> None:
 
 
 async def _build(tree: Path, embedder: Embedder | None, tell: Progress, staged: Path) -> None:
+    from repodrome.tools.index import maker
+    from repodrome.tools.index.embedder import StaticEmbedder
+
     tell(f"indexing {tree}")
-    await asyncio.to_thread(_build_now, tree, embedder, staged / "layer")
+    target = staged / "layer"
+    try:
+        target.mkdir()
+        if isinstance(embedder, StaticEmbedder | None) and await asyncio.to_thread(
+            maker.is_large, tree
+        ):
+            kept, key = staged / "embedder", ""
+            if embedder is not None:
+                kept.mkdir()
+                embedder.save(kept)
+                key = embedder.key
+            await _made(maker.indexing(tree, target, key, kept), f"the search index of {tree}")
+        else:
+            await asyncio.to_thread(_build_now, tree, embedder, target)
+    except OSError as error:
+        raise SetupError(f"the search index of {tree} could not be made: {error}") from error
 
 
 def _build_now(tree: Path, embedder: Embedder | None, target: Path) -> None:
     from repodrome.tools.index.index import build
 
-    try:
-        target.mkdir()
-        build(tree, target, embedder)
-    except OSError as error:
-        raise SetupError(f"the search index of {tree} could not be made: {error}") from error
+    build(tree, target, embedder)
+
+
+async def _made(command: list[str], what: str) -> None:
+    """Run a maker's process; it ends with us, if we are cancelled."""
+    from repodrome.tools.index.maker import FAILED
+
+    done = await anyio.run_process(command, check=False)
+    words = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode == FAILED or done.returncode < 0:
+        why = words or f"its process was ended by signal {-done.returncode}"
+        raise SetupError(f"{what} could not be made: {why}")
+    if done.returncode:
+        raise RuntimeError(f"{what} could not be made:\n{words}")
 
 
 def _open(place: Path) -> Index:
@@ -174,18 +216,15 @@ async def _embedder(name: str, store: Store, tell: Progress) -> Embedder | None:
 
 
 async def _fit(key: str, tell: Progress, staged: Path) -> None:
+    from repodrome.tools.index.maker import fitting
+
     tell("learning what words mean in code, from Python's own libraries (once)")
-    await asyncio.to_thread(_fit_now, key, staged / "layer")
-
-
-def _fit_now(key: str, target: Path) -> None:
-    from repodrome.tools.index.fit import fit
-
+    target = staged / "layer"
     try:
         target.mkdir()
-        fit(key).save(target)
     except OSError as error:
         raise SetupError(f"the search embedder could not be kept: {error}") from error
+    await _made(fitting(key, target), "the search embedder")
 
 
 def _open_static(place: Path, key: str) -> StaticEmbedder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 
 from repodrome.envs.episode import Episode
 from repodrome.envs.sandbox.registry import get_backend
-from repodrome.envs.search_index import INDEX, opened_index
+from repodrome.envs.search_index import INDEX, _made, opened_index
 from repodrome.errors import SetupError
-from repodrome.tasks.model import EnvironmentSpec, Task, ToolsSpec
+from repodrome.tasks.model import EnvironmentSpec, Limits, Task, ToolsSpec
 from repodrome.tasks.store import Store
+from repodrome.tools.index.maker import LARGE, fitting, indexing
 from tests.envs.conftest import call, turn
 from tests.fakes.plain_sandbox import PlainBackend
 
@@ -86,6 +88,42 @@ def test_an_index_that_cannot_be_read_is_the_machines_fault(tmp_path: Path) -> N
         (place / "terms.npy").write_bytes(b"nonsense")
         with pytest.raises(SetupError, match="clean --cache"):
             await opened_index(tmp_path / "tree", "k", "none", store=store)
+
+    play(scenario())
+
+
+def test_making_it_is_not_the_agents_time(
+    make_task: Callable[..., Task], backend: PlainBackend
+) -> None:
+    """A large tree is indexed by a process of its own; neither it nor its start is counted."""
+    task = searchable(make_task, limits=Limits(timeout_sec=30))
+    big = "\n".join(f"def number_{n}(): return {n}" for n in range(40_000))
+    (task.folder / "workspace" / "big.txt").write_text(big)
+    assert len(big) > LARGE
+
+    async def scenario() -> None:
+        async with await Episode.start(task, backend=backend) as episode:
+            began = time.monotonic()
+            step = await episode.step(turn(call("semantic_search", query="zebra")))
+            took = time.monotonic() - began
+            assert step.results[0].text.startswith("a.py:1-2")
+            assert step.results[0].seconds - step.seconds > 0.05
+            assert step.seconds < took
+
+    play(scenario())
+
+
+def test_a_process_that_fails_is_the_machines_fault(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "big.txt").write_text("word " * LARGE)
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+
+    async def scenario() -> None:
+        with pytest.raises(SetupError, match="could not be made"):
+            await _made(indexing(tmp_path / "tree", blocked / "no"), "the index")
+        with pytest.raises(RuntimeError, match="Traceback"):
+            await _made([*fitting("k", tmp_path), "too", "many"], "the embedder")
 
     play(scenario())
 

@@ -7,15 +7,14 @@ import json
 import os
 import select
 import subprocess
-import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from repodrome.tools.index.definitions import PARSE_SECONDS, Definition
 from repodrome.tools.index.languages import language_of
+from repodrome.tools.index.process import command
 
 MAX_PARSED: Final = 512 << 10
 """Bytes from which a file has no definitions, whatever its language."""
@@ -24,22 +23,6 @@ PATIENCE: Final = 4 * PARSE_SECONDS
 
 _START_SECONDS = 60.0
 _MAX_ANSWER = 16 << 20
-_BOOTSTRAP = """
-import json, sys, types
-from pathlib import Path
-
-sys.path[:] = json.loads(sys.argv[2])
-# Our package's modules without its __init__, which would bring Gymnasium along.
-name, place = "repodrome", Path(sys.argv[1])
-for part in (None, "tools", "tools.index"):
-    name = f"repodrome.{part}" if part else "repodrome"
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [str(place.joinpath(*(part or "").split(".")))]
-from repodrome.tools.index.definitions import main
-
-main()
-"""
-_PACKAGE = str(Path(__file__).parents[2])
 
 
 class Parser:
@@ -99,7 +82,7 @@ class Parser:
 
 def _started() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, _PACKAGE, json.dumps(sys.path)],
+        command("definitions"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ from typing import Final
 
 from repodrome.tools.index.chunks import Chunk
 
-TEST: Final = 0.3
+TEST: Final = 0.2
 """Of a chunk in a test file, unless the query asks for tests."""
 
 _TEST_FILE: Final = re.compile(

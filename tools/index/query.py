@@ -1,7 +1,9 @@
 """Ranks the chunks of one or several segments for a question.
 
-score = (BM25F / the best BM25F + 0.8 · cosine) · prior, plus up to 1 where the question names a
-symbol and the chunk defines it.
+score = (BM25F / the best BM25F + 0.8 · cosine) · prior, plus 1 where the question names the chunk's
+file, and up to 1 where it names a symbol that the chunk defines. In the end a chunk gets a share of
+what the best chunks of its file have together, so that the right file comes up where no single
+function stands out, and gives way a little to those of other files that are as good.
 """
 
 from __future__ import annotations
@@ -21,8 +23,19 @@ from repodrome.tools.index.words import identifiers, query_terms, terms_of
 
 VECTOR_WEIGHT: Final = 0.8
 SYMBOL_BONUS: Final = 1.0
+FILE_BONUS: Final = 1.0
+FILE_SHARE: Final = 0.3
+FILE_BEST: Final = (1.0, 0.7, 0.5, 0.3, 0.2)
+"""Weights of a file's best chunks in what they have together."""
+NEXT: Final = 0.85
+"""Of the second chunk of a file, beside its first; the third has the square of it, and so on."""
+TESTS_FROM: Final = 0.25
+"""Share of a question's terms from which those that mean tests say what is looked for."""
+_CONSIDERED: Final = 1000
+"""Best chunks, which files are judged by."""
 _SYMBOL_LIKE: Final = re.compile(r"\w*[a-z]\w*_\w|\w*[a-z][A-Z]|_\w")
 _QUOTED: Final = re.compile(r"`([^`\s]+)`|([\w.:]+)\(\)")
+_FILE_LIKE: Final = re.compile(r"(?<!\w)[\w-][\w.-]*\.\w{1,8}(?!\w)")
 _TEST_TERMS: Final = frozenset(
     term for word in ("test", "fixture", "spec", "unittest", "pytest") for term in terms_of(word)
 )
@@ -79,7 +92,8 @@ def rank(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> 
     lexical = _lexical(parts, terms)
     best = max((float(scores.max()) for scores in lexical if len(scores)), default=0.0)
     symbols, bonus = _symbols(text)
-    wants_tests = not _TEST_TERMS.isdisjoint(terms)
+    about_tests = len(_TEST_TERMS & terms.keys())
+    wants_tests = about_tests > 0 and about_tests >= TESTS_FROM * len(terms)
     totals = []
     for part, scores in zip(parts, lexical, strict=True):
         segment = part.segment
@@ -94,9 +108,13 @@ def rank(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> 
             total[segment.tests] *= TEST
         for wanted in symbols:
             total[segment.symbols == np.uint64(wanted)] += bonus
-        for mask in (part.alive, part.inside):
-            if mask is not None:
-                total[~mask] = 0
+        for file in _named_files(segment, text):
+            total[segment.files == file] += FILE_BONUS
+        if part.alive is not None:
+            total[~part.alive] = 0
+        _share_by_file(segment.files, total)
+        if part.inside is not None:
+            total[~part.inside] = 0
         totals.append(total)
     return _best(parts, totals, limit)
 
@@ -133,6 +151,32 @@ def _symbols(text: str) -> tuple[set[int], float]:
     if len(words) == 1:
         named.update(words)
     return {symbol(name) for name in named} - {0}, SYMBOL_BONUS / max(1, len(words) - 2) ** 2
+
+
+def _named_files(segment: Segment, text: str) -> list[int]:
+    """The files whose names the question spells out, such as ``setup.py``."""
+    names = b"|".join({re.escape(name.encode()) for name in _FILE_LIKE.findall(text)})
+    if not names:
+        return []
+    ends = re.finditer(rb"(?:^|(?<=[/\0]))(?:%b)\0" % names, segment.paths.tobytes())
+    return [int(np.searchsorted(segment.path_ends, end.end())) for end in ends]
+
+
+def _share_by_file(files: Array, total: Array) -> None:
+    """Change scores in place by what the other chunks of the same file have."""
+    count = min(len(total), _CONSIDERED)
+    if not count:
+        return
+    best = np.argpartition(-total, count - 1)[:count]
+    best = best[np.lexsort((-total[best], files[best]))]
+    owners = files[best]
+    first = np.flatnonzero(np.concatenate(([True], owners[1:] != owners[:-1])))
+    sizes = np.diff(np.append(first, count))
+    place = np.arange(count) - np.repeat(first, sizes)
+    weights = np.append(FILE_BEST, 0.0)[np.minimum(place, len(FILE_BEST))]
+    together = np.repeat(np.add.reduceat(total[best] * weights, first), sizes)
+    shared = total[best] * NEXT ** np.minimum(place, 20) + FILE_SHARE * together
+    total[best] = np.where(total[best] > 0, shared, 0)
 
 
 def _best(parts: Sequence[Part], totals: Sequence[Array], limit: int) -> list[Hit]:

@@ -112,3 +112,29 @@ def test_what_is_ignored_binary_or_generated_is_left_out(tmp_path: Path) -> None
     index = built(tree, tmp_path / "index")
     found = {hit.path for hit in top(index, "built thing", 20)}
     assert found == {"keep.log", "sub/deep/local.py", "bad\nname \udcff.py"}
+
+
+def test_a_named_file_comes_first(tree: Path, tmp_path: Path) -> None:
+    (tree / "setup.py").write_text("setup(name='jar', install_requires=['six'])\n")
+    index = built(tree, tmp_path / "index")
+    assert top(index, "setup.py: remove stale requirements of cookies")[0].path == "setup.py"
+    assert top(index, "src/retry.py jar keeps cookies")[0].path == "src/retry.py"
+    assert top(index, "cookies, e.g. stale ones (p.py)")[0].path == "src/http/cookies.py"
+
+
+def test_a_file_with_much_that_fits_comes_before_one_with_little(
+    tree: Path, tmp_path: Path
+) -> None:
+    many = "".join(
+        f"def {name}_lease(x):\n    return x\n\n\n" for name in ("renew", "drop", "show")
+    )
+    (tree / "src" / "leases.py").write_text(many)
+    (tree / "src" / "a.py").write_text("def lease(x):\n    return x\n")
+    hits = top(built(tree, tmp_path / "index"), "renew, drop and show every lease")
+    assert [hit.path for hit in hits[:3]] == ["src/leases.py"] * 3
+
+
+def test_tests_named_in_passing_stay_behind(tree: Path, tmp_path: Path) -> None:
+    index = built(tree, tmp_path / "index")
+    query = "Keep backoff delays of attempts in range, private jitter later; tests still to come"
+    assert top(index, query)[0].path == "src/retry.py"
