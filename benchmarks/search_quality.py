@@ -48,7 +48,7 @@ HISTORIES = {
 }
 QUESTIONS = 400
 """At most, of each project."""
-COMMITS = 40
+COMMITS = 80
 
 Search = Callable[[str], list[Hit]]
 

@@ -24,10 +24,10 @@ from repodrome.tools.index.words import identifiers, query_terms, terms_of
 VECTOR_WEIGHT: Final = 0.8
 SYMBOL_BONUS: Final = 1.0
 FILE_BONUS: Final = 1.0
-FILE_SHARE: Final = 0.3
+FILE_SHARE: Final = 0.2
 FILE_BEST: Final = (1.0, 0.7, 0.5, 0.3, 0.2)
 """Weights of a file's best chunks in what they have together."""
-NEXT: Final = 0.85
+NEXT: Final = 0.95
 """Of the second chunk of a file, beside its first; the third has the square of it, and so on."""
 TESTS_FROM: Final = 0.25
 """Share of a question's terms from which those that mean tests say what is looked for."""

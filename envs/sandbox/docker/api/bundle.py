@@ -16,6 +16,7 @@ _MODULES = (  # each after what it imports
     "repodrome.envs.sandbox.beneath",
     "repodrome.envs.sandbox.direct.capture",
     "repodrome.envs.sandbox.direct.export",
+    "repodrome.envs.sandbox.direct.changed",
     "repodrome.envs.sandbox.docker.api.inside.processes",
     "repodrome.envs.sandbox.docker.api.inside.live",
     "repodrome.envs.sandbox.docker.api.inside.layer",

@@ -201,6 +201,12 @@ class ApiSandbox:
         _, found = await self._ask("list", path=path)
         return [FileInfo(**info) for info in json.loads(found)]
 
+    async def changed_paths(self) -> list[str] | None:
+        """Paths that the upper layer changes; None: too many to say."""
+        _, found = await self._ask("changed")
+        paths: list[str] | None = json.loads(found)
+        return paths
+
     # -- processes ---------------------------------------------------------------------------
 
     async def _living(self, op: str, data: bytes, **order: Any) -> CommandResult:

@@ -26,6 +26,7 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from repodrome.envs.sandbox.beneath import Beneath
+from repodrome.envs.sandbox.direct.changed import changed_in
 from repodrome.envs.sandbox.direct.export import Exporter
 from repodrome.envs.sandbox.docker.api.inside.layer import LayerWriter
 from repodrome.envs.sandbox.docker.api.inside.live import (
@@ -229,6 +230,14 @@ class Keeper:
     def do_list(self, data: bytes, stop: int, number: int, *, path: str) -> Answer:
         found = [asdict(info) for info in self._workspace().list_dir(path)]
         return {}, json.dumps(found).encode()
+
+    def do_changed(self, data: bytes, stop: int, number: int) -> Answer:
+        """Paths of the workspace that the upper layer changes; null: too many."""
+        upper = os.open(f"{FILES}/upper/workspace", _DIRECTORY)
+        try:
+            return {}, json.dumps(changed_in(upper)).encode()
+        finally:
+            os.close(upper)
 
     def do_file(self, data: bytes, stop: int, number: int) -> Answer:
         """Leave a file for a program in another container to read."""
