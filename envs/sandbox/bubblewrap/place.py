@@ -13,6 +13,15 @@ from repodrome.envs.sandbox.direct.place import Place
 
 INNER_UID = 1000
 SECCOMP_FD = 10
+_ONCE_SHUT = """\
+held() { for fd in /proc/1/fd/*; do [[ -d $fd ]] && return; done; return 1; }
+while held; do :; done
+exec -- "$@"
+"""
+# bwrap forks the program first and only then lets go of the spawner's /proc, which it holds as a
+# directory: whoever is quicker could walk through it (/proc/1/fd/3/…) to other sandboxes. Those
+# that are pid 1 themselves take its place, and with it nothing.
+_WAITING = ("/bin/bash", "-p", "-c", _ONCE_SHUT, "bash")
 
 
 class BwrapPlace(Place):
@@ -87,4 +96,4 @@ class BwrapPlace(Place):
         own = {} if init else {**dict(spec.env), **(env or {})}
         for name, value in {**BASE_ENV, **own}.items():
             line += ["--setenv", name, value]
-        return {"argv": [*line, "--", *argv]}
+        return {"argv": [*line, "--", *(() if init else _WAITING), *argv]}

@@ -339,7 +339,7 @@ class DirectSandbox:
     async def snapshot(self) -> Snapshot:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         self._open_files()
-        shells = await self._shells.save()
+        shells = await self._save_shells()
         message = {
             "snapshot": True,
             "size": self.spec.limits.disk_mb << 20,
@@ -353,6 +353,11 @@ class DirectSandbox:
                 return DirectSnapshot(Files.of(order), shells)
             finally:
                 order.close()
+
+    async def _save_shells(self) -> dict[str, tuple[str, bytes]]:
+        # A close meanwhile must not take the shells away before they have seen the end.
+        with nullcontext() if self._live is None else self._live.used():
+            return await self._shells.save()
 
     def _frozen(self) -> AbstractContextManager[None]:
         return nullcontext() if self._live is None else self._live.frozen()
@@ -371,7 +376,7 @@ class DirectSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         self._open_files()
         twin = DirectSandbox(await self._place.another())
-        twin._shells.restore(await self._shells.save())
+        twin._shells.restore(await self._save_shells())
         files = self._open_files()
         with self._frozen():
             await twin.start(live=True, copy=files)

@@ -181,8 +181,9 @@ class Shell:
         """Take complete records of status that begin so; all else in there is a forgery."""
         *records, rest = bytes(self._status).split(b"\0")
         self._status = bytearray(rest[:MAX_RECORD])
-        found = [r.split(b" ", 2) for r in records if len(r) < MAX_RECORD]
-        return [f for f in found if f[0] == first and len(f) > 1 and claimed(f[1]) >= 0]
+        begun = first + b" "  # looked at first: a flood may be of a million records
+        found = [r.split(b" ", 2) for r in records if r.startswith(begun) and len(r) < MAX_RECORD]
+        return [f for f in found if claimed(f[1]) >= 0]
 
     async def _stop(self, capture: Capture, before: set[int], began: float) -> int | None:
         """Kill the command's process tree, and the shell too where it doesn't come back."""
