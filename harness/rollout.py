@@ -4,105 +4,28 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from repodrome.envs.events import Event, EventHandler
-from repodrome.envs.rewards.base import RewardReport
 from repodrome.envs.sandbox.base import Change
-from repodrome.envs.trajectory import Opening, Step, StopReason
 from repodrome.errors import InfraError, SandboxError, UsageError
 from repodrome.harness.agents.base import Agent, AgentContext
+from repodrome.harness.result import Result as Result
+from repodrome.harness.run import Run
+from repodrome.harness.run import Scoring as Scoring
 from repodrome.harness.trajectory import (
-    End,
     Header,
     TrajectoryWriter,
-    change_to_json,
-    pristine_to_json,
     task_hash,
     task_to_json,
 )
-from repodrome.tasks.model import RewardSpec, Task, ToolsSpec
+from repodrome.tasks.model import Task, ToolsSpec
 from repodrome.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How one episode went.
-
-    Attributes:
-        task: the task's id.
-        report: None when the episode was never scored.
-        infra_failed: the machine failed; there is no reward, which is not a reward of 0.
-        steps: agent turns.
-        segments: contexts; 1 unless a context budget was reached.
-        timings: seconds: ``start`` (set-up and reset), ``agent`` (waiting for its turns),
-            ``tools``, ``score`` and ``total``.
-        trajectory: the file, None where none was asked for.
-    """
-
-    task: str
-    agent: str
-    sandbox: str
-    seed: int
-    report: RewardReport | None = None
-    stop_reason: StopReason | None = None
-    terminated: bool = False
-    truncated: bool = False
-    infra_failed: bool = False
-    infra_error: str = ""
-    steps: int = 0
-    segments: int = 0
-    timings: dict[str, float] = field(default_factory=dict)
-    trajectory: Path | None = None
-
-    @property
-    def reward(self) -> float | None:
-        """The total; None when infra-failed or not scored."""
-        if self.infra_failed or self.report is None:
-            return None
-        return self.report.total
-
-    def to_json(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
-        report = self.report
-        return {
-            "task": self.task,
-            "agent": self.agent,
-            "sandbox": self.sandbox,
-            "seed": self.seed,
-            "reward": self.reward,
-            "rewards": [] if report is None else [part.model_dump() for part in report.rewards],
-            "stop_reason": self.stop_reason,
-            "terminated": self.terminated,
-            "truncated": self.truncated,
-            "infra_failed": self.infra_failed,
-            "infra_error": self.infra_error,
-            "steps": self.steps,
-            "segments": self.segments,
-            "timings": {phase: round(seconds, 4) for phase, seconds in self.timings.items()},
-            "trajectory": None if self.trajectory is None else str(self.trajectory),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """How episodes are scored, where the task is not to decide.
-
-    Attributes:
-        rewards: the terms in place of the task's own.
-        rules: a rules file.
-        training_step: for weights with a schedule.
-    """
-
-    rewards: tuple[RewardSpec, ...] | None = None
-    rules: Path | None = None
-    training_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +103,7 @@ async def play(
         seed=seed,
         trajectory=None if writer is None else writer.path,
     )
-    run = _Run(result=result, writer=writer, begun=begun)
+    run = Run(result=result, writer=writer, begun=begun)
     try:
         await run.play(played, agent, header, on_event, scoring)
     except get_cancelled_exc_class():
@@ -223,137 +146,6 @@ async def change_of(
         if episode.infra_failed:
             raise SandboxError(episode.infra_error)
         return await episode.sandbox.export()
-
-
-class _Run:
-    """The state of one :func:`play`, so that whatever ends it finds what happened so far."""
-
-    def __init__(self, *, result: Result, writer: TrajectoryWriter | None, begun: float) -> None:
-        self.result = result
-        self._writer = writer
-        self._begun = begun
-        self._timings = {"start": 0.0, "agent": 0.0, "tools": 0.0, "score": 0.0}
-        self._episode: Any = None
-
-    async def play(
-        self,
-        task: Task,
-        agent: Agent,
-        header: Header,
-        on_event: EventHandler | None,
-        scoring: Scoring | None,
-    ) -> None:
-        """Start, play and score."""
-        from repodrome.envs.environment import prepare
-        from repodrome.envs.episode import Episode
-
-        def watch(event: Event) -> None:
-            if event.step is not None:  # on disk before anybody is shown it
-                self._note(event.step)
-            if event.opening is not None:
-                self._note_segment(event.opening)
-            if on_event is not None:
-                on_event(event)
-
-        with self._timed("start"):
-            scoring = scoring or Scoring()
-            episode = await Episode.start(
-                task,
-                seed=header.seed,
-                backend=header.sandbox,
-                context_budget=header.context_budget,
-                tokenizer=header.tokenizer,
-                rules=scoring.rules,
-                training_step=scoring.training_step,
-                on_event=watch,
-            )
-            self._episode = episode
-            prepared = await prepare(task, episode.backend)  # remembered: the episode made it
-        context = AgentContext(task=task, seed=self.result.seed, materialised=prepared.materialised)
-        while episode.stop_reason is None:
-            with self._timed("agent"):
-                turn = await agent.act(episode.messages, episode.tools, context)
-            with self._timed("tools"):
-                step = await episode.step(turn)
-            context = replace(context, last=step, summary_wanted=episode.summary_wanted)
-        with self._timed("score"):
-            report = await episode.score()
-        self.result = replace(
-            self.result,
-            report=report,
-            infra_failed=report.infra_failed,
-            infra_error=report.infra_error,
-        )
-
-    def _note(self, step: Step) -> None:
-        if self._writer is not None:
-            self._writer.step(step)
-        self.result = replace(self.result, steps=self.result.steps + 1)
-
-    def _note_segment(self, opening: Opening) -> None:
-        if self._writer is not None:
-            self._writer.segment(opening)
-        self.result = replace(self.result, segments=self.result.segments + 1)
-
-    def fail(self, error: InfraError) -> None:
-        """The machine failed outside a step: the episode never started, or can't be closed."""
-        self.result = replace(
-            self.result, stop_reason="infra", infra_failed=True, infra_error=str(error)
-        )
-
-    async def close(self) -> None:
-        """Close the sandbox; a result that was scored before stands even if that fails."""
-        if self._episode is None:
-            return
-        try:
-            await self._episode.close()
-        except InfraError as error:
-            if self.result.report is None:
-                self.fail(error)
-
-    def write_end(self) -> None:
-        """Complete the result, and write the trajectory's last line."""
-        self._timings["total"] = time.perf_counter() - self._begun
-        episode, result = self._episode, self.result
-        stop: StopReason = "closed" if episode is None else episode.stop_reason or "closed"
-        self.result = result = replace(
-            result,
-            timings=dict(self._timings),
-            stop_reason=result.stop_reason or stop,
-            terminated=episode is not None and episode.terminated,
-            truncated=episode is not None and episode.truncated,
-        )
-        if self._writer is None:
-            return
-        if episode is not None:
-            for step in episode.steps[result.steps :]:  # one that was cut short
-                self._note(step)
-        change = None if episode is None else episode.change
-        scored = None if episode is None else episode.scored
-        self._writer.end(
-            End(
-                stop_reason=result.stop_reason,
-                terminated=result.terminated,
-                truncated=result.truncated,
-                final_message="" if episode is None else episode.trajectory.final_message,
-                infra_error=result.infra_error,
-                report=result.report,
-                change=None if change is None else change_to_json(change),
-                pristine=None if scored is None else pristine_to_json(scored.pristine),
-                reference_lines=None if scored is None else scored.reference_lines,
-                evidence={} if scored is None else dict(scored.evidence),
-                timings=result.timings,
-            )
-        )
-
-    @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        """Add the seconds inside to one phase."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._timings[phase] += time.perf_counter() - begun
 
 
 def _reference(task: Task) -> str:

@@ -24,9 +24,6 @@ Every fault is a :class:`~repodrome.errors.TaskFormatError` that names file, key
 from __future__ import annotations
 
 import difflib
-import json
-import shlex
-import tomllib
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
@@ -34,6 +31,7 @@ from pydantic import BaseModel, ValidationError
 
 from repodrome.errors import TaskFormatError
 from repodrome.tasks.cases import read_cases
+from repodrome.tasks.folder_files import read_expected, read_text, read_toml
 from repodrome.tasks.model import (
     ContextSpec,
     EnvironmentSpec,
@@ -94,7 +92,7 @@ def load_task(folder: Path, *, suite: str | None = None) -> Task:
         TaskFormatError: naming file, dotted key and fix.
     """
     folder = folder.expanduser().resolve()
-    data = _read_toml(folder / "task.toml")
+    data = read_toml(folder / "task.toml")
     return _Reader(folder, data).task(suite)
 
 
@@ -283,7 +281,7 @@ class _Reader:
             )
 
     def _with_expected(self, verifier: VerifierSpec) -> VerifierSpec:
-        expected = _read_expected(self.folder / "expected.json")
+        expected = read_expected(self.folder / "expected.json")
         if verifier.fail_to_pass or verifier.pass_to_pass:
             return verifier
         return verifier.model_copy(update=expected)
@@ -310,7 +308,7 @@ class _Reader:
         path = self.folder.parent / "suite.toml"
         if not path.is_file():
             return None
-        suite = _Reader(self.folder, _read_toml(path))
+        suite = _Reader(self.folder, read_toml(path))
         suite.file = str(path)
         return suite._rewards() if "rewards" in suite.data else None
 
@@ -325,7 +323,7 @@ class _Reader:
                     "make one task of each step",
                 )
             raise TaskFormatError(str(path), "", "is missing", fix)
-        text = _read_text(path)
+        text = read_text(path)
         if not text.strip():
             raise TaskFormatError(str(path), "", "is empty", fix)
         return text.strip() + "\n"
@@ -381,63 +379,3 @@ def _advice(model: type[BaseModel], loc: tuple[int | str, ...], error: str) -> s
     if isinstance(field.default, dict):
         return 'write a table, e.g. {NAME = "value"}'
     return 'write text, e.g. "..."'
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        what = "there is no task folder here" if not path.parent.is_dir() else "is missing"
-        raise TaskFormatError(
-            str(path), "", what, "name a folder with a task.toml, or make one: repodrome task new"
-        )
-    try:
-        return tomllib.loads(_read_text(path))
-    except tomllib.TOMLDecodeError as exc:
-        raise TaskFormatError(
-            str(path), "", f"is not valid TOML: {exc}", "mend that line"
-        ) from None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise TaskFormatError(
-            str(path), "", f"is not UTF-8 text (byte {exc.start})", "save it as UTF-8"
-        ) from None
-    except OSError as exc:
-        raise TaskFormatError(
-            str(path), "", f"can't be read ({exc.strerror})", "make it readable"
-        ) from None
-
-
-def _read_expected(path: Path) -> dict[str, tuple[str, ...]]:
-    """``expected.json`` as verifier fields; SWE-bench's lists inside strings are read as well."""
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(_read_text(path))
-    except json.JSONDecodeError as exc:
-        raise TaskFormatError(
-            str(path),
-            "",
-            f"is not valid JSON: {exc}",
-            f"delete it, then run: repodrome task validate --write {shlex.quote(str(path.parent))}",
-        ) from None
-    if not isinstance(data, dict):
-        raise TaskFormatError(
-            str(path), "", "is not an object", 'write {"FAIL_TO_PASS": [], "PASS_TO_PASS": []}'
-        )
-    found = {}
-    for key in ("FAIL_TO_PASS", "PASS_TO_PASS"):
-        ids = data.get(key, [])
-        if isinstance(ids, str):
-            try:
-                ids = json.loads(ids)
-            except json.JSONDecodeError:
-                ids = None
-        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
-            raise TaskFormatError(
-                str(path), key, "is not a list of test ids", 'write ["tests/test_a.py::test_b"]'
-            )
-        found[key.lower()] = tuple(ids)
-    return found

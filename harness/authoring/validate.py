@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from repodrome.envs.sandbox.base import SandboxBackend
 from repodrome.errors import GradingError, InfraError, UsageError
 from repodrome.harness.agents.base import Agent
 from repodrome.harness.agents.oracle import OracleAgent
+from repodrome.harness.authoring.expected import differing, expected_ids, write_expected
 from repodrome.harness.authoring.findings import Finding, error, note, of_error
 from repodrome.harness.authoring.instruction import check_instruction
 from repodrome.harness.authoring.leaks import Secret, probe_files, probe_git, secrets_below
@@ -355,7 +354,7 @@ class _Validator:
             )
             return False
         target = self.task.folder / "expected.json"
-        await _write(target, json.dumps(expected, indent=2, ensure_ascii=False) + "\n")
+        await write_expected(target, expected)
         self.written = target
         verifier = self.task.verifier.model_copy(
             update={
@@ -387,28 +386,6 @@ class _Validator:
         )
 
 
-def expected_ids(
-    before: Mapping[str, TestStatus], after: Mapping[str, TestStatus], flaky: set[str]
-) -> dict[str, list[str]]:
-    """What ``expected.json`` holds: what passes after the solution, by whether it did before."""
-    passing = sorted(
-        test for test, status in after.items() if status is TestStatus.PASSED and test not in flaky
-    )
-    return {
-        "FAIL_TO_PASS": [test for test in passing if before.get(test) is not TestStatus.PASSED],
-        "PASS_TO_PASS": [test for test in passing if before.get(test) is TestStatus.PASSED],
-    }
-
-
-def differing(runs: Sequence[Mapping[str, TestStatus]]) -> set[str]:
-    """Ids whose outcome is not the same in all runs."""
-    seen: defaultdict[str, set[TestStatus]] = defaultdict(set)
-    for run in runs:
-        for test in {test for other in runs for test in other}:
-            seen[test].add(run.get(test, TestStatus.MISSING))
-    return {test for test, statuses in seen.items() if len(statuses) > 1}
-
-
 def _verdict(result: Result) -> Verdict | None:
     return None if result.report is None else result.report.verdict
 
@@ -420,12 +397,3 @@ def _statuses(result: Result) -> dict[str, TestStatus]:
     # A verifier without ids is as good as one test.
     whole = {"the verifier": TestStatus.PASSED if verdict.resolved else TestStatus.FAILED}
     return {**verdict.fail_to_pass, **verdict.pass_to_pass} or whole
-
-
-async def _write(target: Path, text: str) -> None:
-    """Replace a file in one move, so that a crash leaves the old one."""
-    from anyio import Path as AsyncPath
-
-    staged = AsyncPath(target.with_suffix(".json.part"))
-    await staged.write_text(text, encoding="utf-8")
-    await staged.replace(target)

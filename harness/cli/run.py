@@ -10,7 +10,8 @@ import typer
 from repodrome.harness.cli import screen
 
 if TYPE_CHECKING:
-    from repodrome.harness.rollout import Job, Result
+    from repodrome.harness.result import Result
+    from repodrome.harness.rollout import Job
 
 TaskArgument = Annotated[
     str, typer.Argument(metavar="TASK", help="suite/name, the path of a task folder, or a suite.")

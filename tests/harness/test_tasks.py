@@ -8,7 +8,7 @@ import re
 import pytest
 
 from repodrome.envs.grading.verdict import TestStatus
-from repodrome.harness.authoring.validate import differing, expected_ids
+from repodrome.harness.authoring.expected import differing, expected_ids
 from tests.harness.conftest import BROKEN, CHECK, only_json
 
 FIXED = BROKEN.replace("a - b", "a + b")
