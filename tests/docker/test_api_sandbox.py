@@ -87,6 +87,20 @@ def left_soon(engine: Engine) -> list[str]:
     return found
 
 
+async def test_says_which_files_changed(sandbox: ApiSandbox) -> None:
+    """Search reads those alone; also deleted ones, odd names and whole new directories."""
+    assert await sandbox.changed_paths() == []
+    await sandbox.write("pkg/m.py", b"x = 2\n")
+    await sandbox.exec(
+        ["sh", "-c", "rm a.txt; mkdir new; echo 1 > new/b; echo > \"$(printf '\\377')\""]
+    )
+    found = await sandbox.changed_paths()
+    assert found is not None
+    assert {"pkg/m.py", "a.txt", "\udcff"} <= set(found)
+    assert {"new", "new/b"} & set(found)
+    assert not {"run.sh", "pkg/n.py"} & set(found)
+
+
 # -- what the machine does -------------------------------------------------------------------
 
 

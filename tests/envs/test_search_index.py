@@ -163,5 +163,28 @@ def test_in_a_real_sandbox(make_task: Callable[..., Task], sandbox_backend: str)
     play(scenario())
 
 
+@pytest.mark.slow
+def test_a_tree_of_50000_files(make_task: Callable[..., Task]) -> None:
+    task = searchable(make_task, limits=Limits(timeout_sec=60))
+    for folder in range(500):
+        place = task.folder / "workspace" / f"pack{folder}"
+        place.mkdir()
+        for n in range(100):
+            (place / f"m{n}.py").write_text(f"def make_{folder}_{n}(x):\n    return x + {n}\n")
+
+    async def scenario() -> None:
+        bubblewrap = get_backend("bubblewrap")
+        async with await Episode.start(task, backend=bubblewrap) as episode:
+            assert (await found(episode, "zebra")).startswith("a.py:1-2")
+            assert (await found(episode, "make_499_99")).startswith("pack499/m99.py:1-2")
+            change = "cd pack7 && rm m5.py && echo 'def okapi(): pass' > m6.py"
+            await episode.step(turn(call("terminal", command=change)))
+            assert places(await found(episode, "okapi")) == {"pack7/m6.py"}
+            assert "pack7/m5.py" not in places(await found(episode, "make_7_5"))
+        await bubblewrap.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 300))
+
+
 def places(text: str) -> set[str]:
     return {line.partition(":")[0] for line in text.split("\n")}
