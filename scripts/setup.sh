@@ -154,6 +154,8 @@ setup_docker() {  # a daemon that answers, with the base image; starts one where
         _apt "${missing[@]}" || die "missing: ${missing[*]}." \
             "Run this, then start again: $(_how_to_install "${missing[@]}"). $without"
     fi
+    command -v runsc >/dev/null || _apt runsc \
+        || say "without gVisor: its tests are skipped. To mend: $(_how_to_install runsc)"
     if ! _docker_answers; then
         [ -z "${DOCKER_HOST:-}" ] || die "no Docker daemon answers at DOCKER_HOST=$DOCKER_HOST. $without"
         [ "$(id -u)" = 0 ] || die "no Docker daemon answers, and only root can start one." \

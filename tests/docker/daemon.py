@@ -7,6 +7,7 @@ machine's daemon nor its ``docker0`` sees anything of it. Needs root, ``dockerd`
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,6 +42,7 @@ class Daemon:
             containers work, ``host`` is that namespace); ``"host"``: the machine's, for containers
             that need it (``network_mode="host"``), with a bridge of its own and no iptables rules.
         arguments: more for ``dockerd``'s command line.
+        config: its ``daemon.json``.
 
     Attributes:
         url: the unix socket, as in DOCKER_HOST.
@@ -55,6 +57,7 @@ class Daemon:
         tls: Path | None = None,
         network: str = "own",
         arguments: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.url = f"unix://{folder}/sock"
@@ -62,6 +65,7 @@ class Daemon:
         self._tls = tls
         self._network = network
         self._arguments = tuple(arguments)
+        self._config = dict(config or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._number = zlib.crc32(os.fsencode(folder))
         self._bridge = f"rd-{self._number:08x}"
@@ -97,7 +101,9 @@ class Daemon:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._clear_stale()
-        (self.folder / "daemon.json").write_text("{}")  # never the machine's own
+        (self.folder / "daemon.json").write_text(
+            json.dumps(self._config)
+        )  # never the machine's own
         command = [*self._namespace(), "dockerd", *self._options()]
         listener = self._listener()
         # The shell makes pid and LISTEN_PID equal, which is how a daemon knows a handed-over port.
@@ -245,17 +251,18 @@ def running(
     tls: Path | None = None,
     network: str = "own",
     arguments: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
 ) -> Iterator[Daemon]:
     """A started :class:`Daemon` that holds ``image``; removed at the end, with all it held.
 
     Args:
         image: copied from the machine's daemon; None: none.
-        tcp, tls, network, arguments: as :class:`Daemon` takes them.
+        tcp, tls, network, arguments, config: as :class:`Daemon` takes them.
     """
     sweep()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/var/tmp"))
     (folder / "owner").write_text(str(Owner.current()))
-    daemon = Daemon(folder, tcp=tcp, tls=tls, network=network, arguments=arguments)
+    daemon = Daemon(folder, tcp=tcp, tls=tls, network=network, arguments=arguments, config=config)
     try:
         daemon.start()
         if image is not None:

@@ -389,3 +389,11 @@ async def test_listed_hosts_have_a_way_out_of_each_sandboxs_own(
     finally:
         egress.close()
     assert left_soon(engine) == []
+
+
+async def test_no_program_of_the_agents_runs_as_the_keepers_user(sandbox: ApiSandbox) -> None:
+    trap = "#!/bin/sh\nid -u > /tmp/who; exec /bin/cat"
+    await sandbox.shell(f"mkdir -p /env/bin; echo '{trap}' > /env/bin/cat; chmod +x /env/bin/cat")
+    async with await sandbox.fork() as twin:
+        assert (await twin.shell("[ -e /tmp/who ]")).exit_code == 1
+        assert (await twin.shell("cat </dev/null; /bin/cat /tmp/who")).stdout == b"60700\n"

@@ -29,7 +29,7 @@ from repodrome.envs.sandbox.docker.images import Images
 from repodrome.envs.sandbox.docker.labels import labels
 from repodrome.envs.sandbox.docker.place import ContainerPlace
 from repodrome.envs.sandbox.docker.pool import Pool
-from repodrome.envs.sandbox.docker.way import Way, choose
+from repodrome.envs.sandbox.docker.way import Way, choose, runtime_from_environment
 from repodrome.envs.sandbox.image import Image, ImageSource, Progress
 from repodrome.envs.sandbox.prefetch import Prefetched
 from repodrome.errors import SandboxError, SandboxUnavailableError
@@ -47,13 +47,14 @@ class DockerBackend:
         hosts: daemons to use, each an address as in DOCKER_HOST or the name of a Docker context,
             with ``=CAPACITY`` behind it where the default won't do; default: those of
             REPODROME_DOCKER_HOSTS, else the Docker client's own one.
-        runtime: the daemon's runtime for containers, such as ``runsc``; default: its own.
+        runtime: the daemon's runtime for what agents and graders run, such as ``runsc``; default:
+            that of REPODROME_DOCKER_RUNTIME, else the daemon's own.
     """
 
     name = "docker"
 
     def __init__(self, hosts: Sequence[str | HostSpec] = (), *, runtime: str = "") -> None:
-        self.runtime = runtime
+        self.runtime = runtime or runtime_from_environment()
         self.hosts = Hosts(specs_of(hosts) or specs_from_environment())
         self.pool = Pool(spawner, lambda: labels("sandbox"))
         self.prefetched: Prefetched[Made] = Prefetched(self._start)
@@ -135,6 +136,11 @@ class DockerBackend:
         """In a place that is held already, and given back if this fails."""
         try:
             way = await self._way(host)
+            if way.apart and spec.network == "allowlist":
+                raise SandboxUnavailableError(
+                    "containers of this Docker runtime share no network namespace, which a list of "
+                    "allowed hosts needs. Fix: use the runtime runc for this task"
+                )
             image = await self.images.bring(host.engine, spec.image)
             # What keeps files over the API, and what an allowlist's way out runs in.
             if not way.direct or spec.network == "allowlist":
@@ -142,8 +148,9 @@ class DockerBackend:
         except BaseException:
             self.hosts.release(host)
             raise
-        start = self._start_directly if way.direct else self._start_over_api
-        return await start(host, image, spec, live, persist)
+        if way.direct:
+            return await self._start_directly(host, image, spec, live, persist)
+        return await self._start_over_api(host, way, image, spec, live, persist)
 
     async def _start_directly(
         self, host: Host, image: str, spec: SandboxSpec, live: bool, persist: Path | None
@@ -157,7 +164,13 @@ class DockerBackend:
         return sandbox
 
     async def _start_over_api(
-        self, host: Host, image: str, spec: SandboxSpec, live: bool, persist: Path | None
+        self,
+        host: Host,
+        way: Way,
+        image: str,
+        spec: SandboxSpec,
+        live: bool,
+        persist: Path | None,
     ) -> ApiSandbox:
         release = partial(self.hosts.release, host)
         try:
@@ -174,9 +187,12 @@ class DockerBackend:
             live=live,
             persist=persist,
             helper=helper,
-            network="host" if persist else "bridge",
+            # A kernel of its own can't have the host's network.
+            network="host" if persist and not way.apart else "bridge",
             egress=egress_of(host.engine) if spec.network == "allowlist" else None,
             runtime=self.runtime,
+            own_runtime=way.own_runtime,
+            apart=way.apart,
             acquire=partial(self.hosts.acquire, host, beyond=True),
             release=release,
         )

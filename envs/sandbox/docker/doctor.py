@@ -10,7 +10,7 @@ from typing import Any
 from repodrome.envs.sandbox.docker.engine import Engine, NotFoundError, connect
 from repodrome.envs.sandbox.docker.hosts import default_capacity, specs_from_environment
 from repodrome.envs.sandbox.docker.images import base_reference
-from repodrome.envs.sandbox.docker.way import choose
+from repodrome.envs.sandbox.docker.way import VARIABLE, choose, runtime_from_environment
 from repodrome.envs.sandbox.doctor import Check
 from repodrome.errors import SandboxError, UsageError
 
@@ -45,9 +45,10 @@ def docker_checks() -> list[Check]:
 
 
 def _of_daemon(engine: Engine, label: str, capacity: int | None) -> Iterator[Check]:
+    runtime = runtime_from_environment()
     try:
         info = engine.call_now(lambda client: client.info())
-        way = engine.call_now(lambda client: choose(client, info))
+        way = engine.call_now(lambda client: choose(client, info, runtime))
         image = _image(engine, label)
     except SandboxError as error:
         detail, _, fix = str(error).partition(" Fix: ")
@@ -60,7 +61,7 @@ def _of_daemon(engine: Engine, label: str, capacity: int | None) -> Iterator[Che
     yield image
     yield _storage(info, label)
     yield _limits(info, label)
-    yield _runtimes(info, label)
+    yield _runtimes(info, runtime, label)
     if way.direct:
         yield _disk(info, label)
 
@@ -92,9 +93,11 @@ def _limits(info: Mapping[str, Any], label: str) -> Check:
     return _weak(f"{label} limits", not missing, detail, _NO_LIMITS)
 
 
-def _runtimes(info: Mapping[str, Any], label: str) -> Check:
+def _runtimes(info: Mapping[str, Any], runtime: str, label: str) -> Check:
     names = sorted(info.get("Runtimes") or ())
     detail = f"{', '.join(names)}; default {info.get('DefaultRuntime')}"
+    if runtime:
+        detail += f"; {runtime} by {VARIABLE}"
     if "runsc" not in names:
         detail += "; no runsc (gVisor), which isolates better"
     return _weak(f"{label} runtimes", True, detail)

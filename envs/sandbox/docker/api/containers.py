@@ -8,16 +8,13 @@ layers' volumes and that tmpfs; the daemon itself mounts them, as volumes of the
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
-import tarfile
-import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -26,9 +23,11 @@ from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE, SandboxSpec
 from repodrome.envs.sandbox.direct.layout import CONTROL
 from repodrome.envs.sandbox.direct.shell import SESSION, STATE
 from repodrome.envs.sandbox.direct.shells import MAX_SESSIONS
+from repodrome.envs.sandbox.docker.api.apart import Inside, adapt, own_env
 from repodrome.envs.sandbox.docker.api.bundle import LOADER, program
 from repodrome.envs.sandbox.docker.api.inside.keeper import CHUNK, CTL, FILES, LAYERS, PARTS
 from repodrome.envs.sandbox.docker.api.layers import Volume, ensure_layer
+from repodrome.envs.sandbox.docker.api.mounts import bind, in_user_namespace, mount_list, tar_of
 from repodrome.envs.sandbox.docker.api.stream import Stream
 from repodrome.envs.sandbox.docker.api.wire import Wire
 from repodrome.envs.sandbox.docker.egress import Egress, Outlet
@@ -43,6 +42,7 @@ KEEPER_MB = 768
 """MiB that a keeper may use beyond what the sandbox's files take."""
 CTL_OPTIONS = "size=256m,nr_inodes=16384,mode=1777,nosuid,nodev"
 REMOVALS = 50
+_KEEPER = ("python3", "-I", "-c", LOADER)
 _CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD"),  # copies of the agent's files, whiteouts
     *("KILL", "SETUID", "SETGID", "SYS_PTRACE"),  # its processes, and their view of the files
@@ -61,6 +61,8 @@ class Setting:
         network: name of the Docker network that ``full`` stands for.
         egress: ways out to listed hosts, for ``allowlist``.
         runtime: of the agent's containers.
+        own_runtime: of the keeper's, which share a pid namespace; default: the daemon's.
+        apart: containers of ``runtime`` share no pid namespace.
         labels: of everything.
         persist: what is written is set-up's, and goes to the daemon's disk, without a quota.
         acquire: takes a place on the daemon for a fork.
@@ -76,6 +78,8 @@ class Setting:
     network: str = "bridge"
     egress: Egress | None = None
     runtime: str = ""
+    own_runtime: str = ""
+    apart: bool = False
     persist: bool = False
     acquire: Callable[[], Awaitable[object]] | None = None
     release: Callable[[], object] | None = None
@@ -89,6 +93,8 @@ class Containers:
     name: str = field(default_factory=lambda: f"repodrome-{secrets.token_hex(6)}")
     wire: Wire | None = None
     agent: str = ""
+    _view: str = ""
+    inside: Inside | None = None
     _layers: tuple[Volume, ...] = ()
     _volumes: list[str] = field(default_factory=list)
     _running: set[str] = field(default_factory=set)
@@ -138,14 +144,18 @@ class Containers:
         mounts = {FILES: files.name, CTL: ctl.name}
         mounts |= {f"{LAYERS}/{i}": volume.name for i, volume in enumerate(self._layers)}
         read_only = [place for place in mounts if place not in (FILES, CTL)]
-        self.wire = await self._keeper(_mount_list(mounts, read_only))
+        self.wire = await self._keeper(mount_list(mounts, read_only))
+        await self._hello(self.wire)
+        answer, _ = await self.wire.ask("prepare")
+        return "missing" not in answer
+
+    async def _hello(self, wire: Wire, *, inside: bool = False) -> None:
         uid, gid = map(int, USER.split(":"))
         config = {"uid": uid, "gid": gid, "layers": len(self._layers), "root": WORKSPACE}
         config |= {"control": CONTROL, "session": SESSION, "save": STATE}
+        config |= {"max_sessions": MAX_SESSIONS, "inside": inside}
         with anyio.fail_after(60):
-            await self.wire.hello(program({**config, "max_sessions": MAX_SESSIONS}))
-        answer, _ = await self.wire.ask("prepare")
-        return "missing" not in answer
+            await wire.hello(program(config))
 
     async def pack(self, to: IO[bytes]) -> None:
         """Write out all that was written in the sandbox."""
@@ -188,10 +198,11 @@ class Containers:
                 pids_limit=256,
                 log_config=LogConfig(type="none"),
                 auto_remove=True,
+                runtime=setting.own_runtime or None,
             )
             return client.create_container(
                 setting.helper,
-                entrypoint=["python3", "-I", "-c", LOADER],
+                entrypoint=list(_KEEPER),
                 command=[],
                 name=name,
                 user="0:0",
@@ -202,22 +213,23 @@ class Containers:
                 host_config=config,
             )
 
-        made = await self._change(create)
-        stream = await self._attach(made["Id"], stdin=True)
-        try:
-            await self._change(lambda c: c.start(made["Id"]))
-        except BaseException:
-            stream.close()
-            raise
-        return Wire(stream)
+        await self._change(create)
+        return Wire(await self._run(name, stdin=True))
 
-    async def _attach(self, container: str, *, stdin: bool = False) -> Stream:
+    async def _run(self, container: str, *, stdin: bool = False) -> Stream:
+        """Start a container with its streams at hand."""
         params = {"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(stdin)}
 
         def attach(client: Any) -> Stream:
             return Stream(client.attach_socket(container, params=params))
 
-        return await self._change(attach)
+        stream = await self._change(attach)
+        try:
+            await self._change(lambda c: c.start(container))
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     async def _change(self, request: Callable[[Any], Answer]) -> Answer:
         """A request that is not cut short: else nobody could tell what it has made."""
@@ -226,7 +238,7 @@ class Containers:
     # -- the agent's container ---------------------------------------------------------------
 
     async def ensure_agent(self) -> None:
-        """Have the agent's container running, and the keeper at its files.
+        """Have the agent's container running, and the keepers at its files and processes.
 
         Raises:
             SandboxError: the daemon can't.
@@ -237,48 +249,114 @@ class Containers:
             if self.agent or self.wire is None:
                 return
             setting = self.setting
-            name = await self._create("agent", ["cat"], pid_mode=f"container:{self.name}-keeper")
-            await self._change(lambda c: c.start(name))
-            found, _ = await self.wire.ask("agent")
-            if found:
-                raise SandboxUnavailableError(
-                    f"containers of this runtime ({setting.runtime or 'the default one'}) share no "
-                    "pid namespace, which is needed over the API. Fix: use runc or crun"
-                )
-            self.agent = name
+            if not self._view:
+                name = await self._create("agent", ["cat"], "view")
+                await self._change(lambda c: c.start(name))
+                found, _ = await self.wire.ask("agent")
+                if found:
+                    raise SandboxUnavailableError(
+                        f"containers of the runtime {setting.runtime or 'that is the default'} "
+                        "share no pid namespace. Fix: name it, as in REPODROME_DOCKER_RUNTIME"
+                    )
+                self._view = name
+            if setting.apart:
+                self.inside = await self._start_inside()
+            self.agent = self.inside.name if self.inside else self._view
+
+    async def _start_inside(self) -> Inside:
+        """The agent's container where it can't be the one that the keeper sees into."""
+        name = await self._create(f"inside-{secrets.token_hex(4)}", _KEEPER, "inside")
+        try:
+            wire = Wire(await self._run(name, stdin=True))
+            try:
+                await self._hello(wire, inside=True)
+            except BaseException:
+                wire.close()
+                raise
+        except (SandboxError, TimeoutError) as error:
+            raise SandboxUnavailableError(
+                f"no keeper in a container of the runtime {self.setting.runtime}: {error}. Fix: "
+                "the image needs Python 3.11 or newer; else see whether `docker run --runtime "
+                f"{self.setting.runtime} --network none {self.setting.image} true` works there"
+            ) from error
+        return Inside(name, wire)
+
+    async def end_inside(self, inside: Inside) -> bool | None:
+        """What has become of the agent's own container when it stopped answering.
+
+        Returns:
+            Whether memory ran out; None: it still runs. There will be a new one.
+
+        Raises:
+            SandboxError: it was removed from outside, or the daemon is gone.
+        """
+        async with inside.lock:
+            if inside.oom is None and inside.wire.ended:
+                state = await self.ended(inside.name)
+                inside.oom = bool(state.get("OOMKilled"))
+                self.agent, self.inside = "", None
+                inside.wire.close()
+                await self._remove(inside.name)
+            return inside.oom
+
+    async def ended(self, name: str) -> dict[str, Any]:
+        """Wait for a container to end: what the engine's own wait has found."""
+        pause = 0.005
+        while True:
+            said = await self.setting.engine.call(lambda c: c.inspect_container(name))
+            state: dict[str, Any] = said["State"]
+            if not state["Running"]:
+                return state
+            await anyio.sleep(pause)
+            pause = min(1.0, pause * 2)
 
     async def _create(
-        self, kind: str, command: Sequence[str], *, pid_mode: str | None = None
+        self, kind: str, command: Sequence[str], role: Literal["view", "inside", "program"]
     ) -> str:
-        """Create a container over the sandbox's files; the agent's own, or a program's."""
+        """Create a container over the sandbox's files.
+
+        Args:
+            role: what the keeper sees the files through, and the agent's processes where it can
+                see those; the agent's container with a keeper inside; or a program's.
+        """
         setting, spec = self.setting, self.setting.spec
         mounts = await self._all_mounts()
         files = [path for path in spec.toolchains if os.path.isfile(path)]
-        network = await self._network()
+        env = dict(setting.env)
+        if role != "program":  # whoever is entered gets the agent's with what is started there
+            env = own_env(env, [mount["Target"] for mount in mounts])
+        bare = setting.apart and role == "view"  # nothing of the agent's runs there
+        network = "none" if bare else await self._network()
         shared = network == "host" or network.startswith("container:")
         name = f"{self.name}-{kind}"
 
         def create(client: Any) -> None:
-            config = host_config(spec.limits, network=network, runtime=setting.runtime)
+            runtime = setting.own_runtime if bare else setting.runtime
+            config = host_config(spec.limits, network=network, runtime=runtime)
+            if setting.apart and not bare:
+                adapt(config, spec.limits, inside=role == "inside")
             if files:  # only for set-up; the daemon puts nothing into a read-only root
                 config["read_only"] = False
             client.create_container(
-                setting.image,
+                setting.helper if bare else setting.image,
                 entrypoint=list(command),
                 command=[],
                 name=name,
-                user="0:0" if pid_mode else USER,
+                user=USER if role == "program" else "0:0",
                 working_dir="/",
-                stdin_open=bool(pid_mode),
-                environment=dict(setting.env),
+                stdin_open=role != "program",
+                environment=env,
                 labels=dict(setting.labels),
                 hostname=None if shared else "sandbox",
                 host_config=client.create_host_config(
-                    **config, mounts=mounts, pid_mode=pid_mode, auto_remove=bool(pid_mode)
+                    **config,
+                    mounts=[m for m in mounts if role != "inside" or m["Target"] != CONTROL],
+                    pid_mode=f"container:{self.name}-keeper" if role == "view" else None,
+                    auto_remove=role == "view",
                 ),
             )
             if files:
-                client.put_archive(name, "/", _tar_of(files))
+                client.put_archive(name, "/", tar_of(files))
 
         self._open()
         self._running.add(name)
@@ -319,7 +397,7 @@ class Containers:
 
     async def _make_mounts(self) -> list[Any]:
         base = await self._path_of(f"{self.name}-files")
-        own = "userxattr" if await _in_user_namespace(self.setting.engine) else "redirect_dir=on"
+        own = "userxattr" if await in_user_namespace(self.setting.engine) else "redirect_dir=on"
         mounts = {CONTROL: f"{self.name}-ctl"}
         for part, place in PLACES.items():
             lower = [
@@ -328,23 +406,23 @@ class Containers:
                 if (layer / part).is_dir()
             ]
             upper, work = f"{base}/upper/{part}", f"{base}/work/{part}"
-            options = _bind(upper)
+            options = bind(upper)
             if lower:
                 parts = f"lowerdir={':'.join(reversed(lower))},upperdir={upper},workdir={work}"
                 options = {"type": "overlay", "device": "overlay"}
                 options["o"] = f"{parts},{own},nosuid,nodev"
             mounts[place] = (await self._volume(part, options)).name
         for part, place in (("tmp", "/tmp"), ("tests", "/tests"), ("logs", "/logs")):
-            mounts[place] = (await self._volume(part, _bind(f"{base}/{part}"))).name
+            mounts[place] = (await self._volume(part, bind(f"{base}/{part}"))).name
         if self.setting.spec.workspace_at:
             mounts[self.setting.spec.workspace_at] = mounts[WORKSPACE]
         read_only = [CONTROL]
         for number, path in enumerate(filter(os.path.isdir, self.setting.spec.toolchains)):
             tree = await self._layer(Path(path))
-            volume = await self._volume(f"tree{number}", _bind(f"{tree.path}/content"))
+            volume = await self._volume(f"tree{number}", bind(f"{tree.path}/content"))
             mounts[path] = volume.name
             read_only.append(path)
-        return _mount_list(mounts, read_only)
+        return mount_list(mounts, read_only)
 
     async def _path_of(self, volume: str) -> str:
         found = await self.setting.engine.call(lambda c: c.inspect_volume(volume))
@@ -365,14 +443,8 @@ class Containers:
 
     async def start_program(self, command: Sequence[str]) -> tuple[str, Stream]:
         """Start a program in a container of its own; returns its name and its output."""
-        name = await self._create(f"run-{secrets.token_hex(4)}", command)
-        stream = await self._attach(name)
-        try:
-            await self._change(lambda c: c.start(name))
-        except BaseException:
-            stream.close()
-            raise
-        return name, stream
+        name = await self._create(f"run-{secrets.token_hex(4)}", command, "program")
+        return name, await self._run(name)
 
     async def remove_program(self, name: str) -> bool:
         """Kill and remove a program's container; False if somebody else does, or did."""
@@ -385,7 +457,13 @@ class Containers:
 
         def execute(client: Any) -> None:
             made = client.exec_create(
-                self.agent, list(command), stdout=False, stderr=False, user=USER, workdir="/"
+                self.agent,
+                list(command),
+                stdout=False,
+                stderr=False,
+                user=USER,
+                workdir="/",
+                environment=dict(self.setting.env),
             )
             client.exec_start(made["Id"], detach=True)
 
@@ -406,8 +484,9 @@ class Containers:
         if self._closed:
             return
         self._closed = True
-        if self.wire is not None:
-            self.wire.close()
+        for wire in (self.wire, self.inside.wire if self.inside else None):
+            if wire is not None:
+                wire.close()
         with anyio.CancelScope(shield=True), suppress(SandboxError):
             async with anyio.create_task_group() as group:
                 for name in (*self._running, f"{self.name}-keeper"):
@@ -448,39 +527,3 @@ class Containers:
                 await anyio.sleep(0.05)
             except SandboxError:
                 return
-
-
-def _mount_list(mounts: Mapping[str, str], read_only: Sequence[str]) -> list[Any]:
-    from docker.types import Mount
-
-    return [
-        Mount(place, volume, type="volume", read_only=place in read_only, no_copy=True)
-        for place, volume in mounts.items()
-    ]
-
-
-def _bind(path: str) -> dict[str, str]:
-    return {"type": "none", "o": "bind", "device": path}
-
-
-def _tar_of(files: Sequence[str]) -> bytes:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as tar:
-        for path in files:
-            info = tarfile.TarInfo(path.lstrip("/"))
-            content = Path(path).read_bytes()
-            info.size, info.mode = len(content), 0o644
-            tar.addfile(info, io.BytesIO(content))
-    return data.getvalue()
-
-
-_remapped: weakref.WeakKeyDictionary[Engine, bool] = weakref.WeakKeyDictionary()
-
-
-async def _in_user_namespace(engine: Engine) -> bool:
-    """Whether the daemon's containers lack the real root: overlays then have other marks."""
-    if engine not in _remapped:
-        said = await engine.call(lambda c: c.info())
-        options = " ".join(said.get("SecurityOptions") or ())
-        _remapped[engine] = "name=rootless" in options or "name=userns" in options
-    return _remapped[engine]

@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,7 @@ from repodrome.envs.sandbox.direct.capture import Capture
 from repodrome.envs.sandbox.direct.client import sandbox_owner
 from repodrome.envs.sandbox.direct.layout import BASE_ENV
 from repodrome.envs.sandbox.direct.live import INIT, encode
+from repodrome.envs.sandbox.docker.api.apart import Inside
 from repodrome.envs.sandbox.docker.api.containers import Containers, Setting
 from repodrome.envs.sandbox.docker.api.stream import Stream
 from repodrome.envs.sandbox.docker.api.unpack import unpack_layer
@@ -45,6 +46,8 @@ TRIES = 3
 """How often a new init or shell is started while the agent's processes get in the way."""
 IN_MEMORY = 1 << 20
 """Bytes of a snapshot that need no file."""
+_OF_PROCESSES = frozenset(("init", "up", "alive", "end", "shell", "exec", "save", "load"))
+"""Orders for the keeper inside of the agent's container, where there is one."""
 END_SECONDS = 30.0
 """What a killed program's container gets to end."""
 
@@ -74,6 +77,8 @@ async def start_api_sandbox(
     network: str = "bridge",
     egress: Egress | None = None,
     runtime: str = "",
+    own_runtime: str = "",
+    apart: bool = False,
     acquire: Callable[[], Awaitable[object]] | None = None,
     release: Callable[[], object] | None = None,
 ) -> ApiSandbox:
@@ -92,7 +97,9 @@ async def start_api_sandbox(
         acquire: takes a place on the daemon for a fork.
         release: gives the place of a sandbox back: this one's when it is closed (or can't be
             started), and each fork's.
-        runtime: of the agent's containers; must be able to share a pid namespace (not gVisor).
+        runtime: of the agent's containers.
+        own_runtime: of the containers that only serve it; default: the daemon's own.
+        apart: containers of ``runtime`` share no pid namespace (gVisor).
 
     Raises:
         SandboxError: it can't be started.
@@ -112,6 +119,8 @@ async def start_api_sandbox(
         network,
         egress,
         runtime,
+        own_runtime,
+        apart,
         persist is not None,
         acquire,
         release,
@@ -135,6 +144,18 @@ async def _started(setting: Setting, files: IO[bytes] | None = None) -> ApiSandb
         if setting.release is not None:
             setting.release()
         raise
+
+
+class _KernelEndedError(SandboxError):
+    """The agent's own kernel has ended, which is the agent's doing; the next command has another.
+
+    Args:
+        oom: whether its memory ran out.
+    """
+
+    def __init__(self, oom: bool) -> None:
+        super().__init__("the kernel that the agent's processes ran on has ended")
+        self.oom = oom
 
 
 class ApiSandbox:
@@ -170,11 +191,30 @@ class ApiSandbox:
         containers = self._open()
         try:
             await containers.ensure_agent()
+            inside = containers.inside
+            if inside is not None and op in _OF_PROCESSES:
+                return await self._ask_inside(containers, inside, op, data, order)
             assert containers.wire is not None
             return await containers.wire.ask(op, data, **order)
         except SandboxError:
             self._open()  # closed meanwhile: that is why
             raise
+
+    async def _ask_inside(
+        self,
+        containers: Containers,
+        inside: Inside,
+        op: str,
+        data: bytes,
+        order: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], bytes]:
+        try:
+            return await inside.wire.ask(op, data, **order)
+        except SandboxError as error:
+            oom = await containers.end_inside(inside)
+            if oom is None:
+                raise
+            raise _KernelEndedError(oom) from error
 
     # -- files -------------------------------------------------------------------------------
 
@@ -212,6 +252,15 @@ class ApiSandbox:
     async def _living(self, op: str, data: bytes, **order: Any) -> CommandResult:
         """The same for what needs an init: without one, or one that answers, there is a new one."""
         began = time.monotonic()
+        try:
+            return await self._with_init(op, data, began, order)
+        except _KernelEndedError as error:
+            seconds = time.monotonic() - began
+            return CommandResult(None, b"", seconds=seconds, oom_killed=error.oom, shell_lost=True)
+
+    async def _with_init(
+        self, op: str, data: bytes, began: float, order: Mapping[str, Any]
+    ) -> CommandResult:
         for _ in range(TRIES):
             inits = self._inits
             answer, content = await self._ask(op, data, **order)
@@ -323,13 +372,13 @@ class ApiSandbox:
         try:
             with anyio.move_on_after(timeout) as scope:
                 await _collect(stream, out, err)
-                state = await self._ended(name)
+                state = await containers.ended(name)
             timed_out = scope.cancelled_caught
             if timed_out:
                 await self._setting.engine.call(lambda c: c.kill(name))
                 with anyio.move_on_after(END_SECONDS):
                     await _collect(stream, out, err)
-                    state = await self._ended(name)
+                    state = await containers.ended(name)
             code = None if timed_out else int(state["ExitCode"])
             oom = not timed_out and bool(state.get("OOMKilled"))
         finally:
@@ -347,23 +396,11 @@ class ApiSandbox:
             oom_killed=oom,
         )
 
-    async def _ended(self, name: str) -> dict[str, Any]:
-        """Wait for a program's container to end: what the engine's own wait has found."""
-        pause = 0.005
-        while True:
-            said = await self._setting.engine.call(lambda c: c.inspect_container(name))
-            state: dict[str, Any] = said["State"]
-            if not state["Running"]:
-                return state
-            await anyio.sleep(pause)
-            pause = min(1.0, pause * 2)
-
     # -- the change, snapshots ---------------------------------------------------------------
 
     async def export(self, *, max_file_bytes: int = 64 << 20) -> Change:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
-        containers = self._open()
-        await containers.ensure_agent()
+        containers = await self._settled()
         assert containers.wire is not None
         files = []
         async with aclosing(
@@ -379,12 +416,19 @@ class ApiSandbox:
                     )
         return Change(tuple(files))
 
+    async def _settled(self) -> Containers:
+        """With the agent's processes ended."""
+        with suppress(_KernelEndedError):
+            await self._ask("end")
+        return self._open()
+
     async def snapshot(self) -> ApiSnapshot:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         containers = self._open()
         shells: tuple[dict[str, Any], bytes] = {"shells": []}, b""
         if containers.agent:
-            shells = await self._ask("save")
+            with suppress(_KernelEndedError):
+                shells = await self._ask("save")
             await containers.pause(True)
         files = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (the snapshot's)
         try:
@@ -436,8 +480,7 @@ class ApiSandbox:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
         if not self._setting.persist:
             raise SandboxError("only a sandbox started with persist=… can be committed")
-        containers = self._open()
-        await containers.ensure_agent()
+        containers = await self._settled()
         assert containers.wire is not None
         with tempfile.TemporaryFile() as file:
             try:

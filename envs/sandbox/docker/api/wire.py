@@ -40,6 +40,11 @@ class Wire:
         self._said = bytearray()
         self._reading = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether the keeper is gone."""
+        return self._stream.ended
+
     async def hello(self, program: bytes) -> None:
         """Send the keeper its program and wait until it runs.
 

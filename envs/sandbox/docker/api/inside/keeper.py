@@ -1,5 +1,8 @@
 """The keeper: pid 1 of a sandbox's processes, in a container that they can't reach.
 
+Where containers share no pid namespace (gVisor) there are two: this one for the files, and one for
+the processes, as root and pid 1 in the agent's own container.
+
 It holds the sandbox's files, and does with them and with the agent's processes what a host does
 itself where it has both at hand. Orders come on its standard input; with that it ends, and with it
 ends every process of the sandbox. Standard library only.
@@ -61,7 +64,8 @@ class Keeper:
     """Obeys orders, each by the method of its name.
 
     Args:
-        config: uid and gid of the agent, its paths, the session script, the number of layers.
+        config: uid and gid of the agent, its paths, the session script, the number of layers;
+            ``inside``: this is the one in the agent's own container.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -69,11 +73,13 @@ class Keeper:
         self.root: str = config["root"]
         self.save_script: str = config["save"]
         self.max_sessions: int = config["max_sessions"]
-        self.world = World(CTL, config["control"], self.uid, self.gid, config["session"])
+        inside, control = config["inside"], config["control"]
+        here = control if inside else CTL
+        self.world = World(here, control, self.uid, self.gid, config["session"])
         self._out = threading.Lock()
         self._stops: dict[int, int] = {}
         self._beneath: Beneath | None = None
-        self._holder = 0
+        self._holder = 1 if inside else 0
         self._live: Live | None = None
         self._lives = 0
         self._shells: dict[str, Shell] = {}

@@ -20,6 +20,7 @@ from repodrome.envs.sandbox.direct.capture import Capture, claimed, drain
 from repodrome.envs.sandbox.docker.api.inside.processes import (
     boot_clock,
     children,
+    end_of,
     kill_command,
     kill_pid,
     look,
@@ -131,7 +132,7 @@ class Live:
         process = look(claimed(bytes(said[:-1])))
         if process is None or process.parent != 0:  # what the engine starts has no parent here
             raise TimeoutError
-        self.pid, self._pidfd = process.pid, os.pidfd_open(process.pid)
+        self.pid, self._pidfd = process.pid, end_of(process.pid)
 
     @property
     def ended_fd(self) -> int:

@@ -6,8 +6,10 @@ put there (``docker exec``) has parent 0. Standard library only.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +18,9 @@ from dataclasses import dataclass
 SWEEPS = 20
 """How often a command's processes are looked for, at most, until there are no new ones."""
 _TICKS = os.sysconf("SC_CLK_TCK")
+_LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+_WATCH_SECONDS = 0.02
+"""How often a process is looked at where the kernel has no pidfds (gVisor)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ def everyone() -> Iterator[Process]:
 
 def children(pid: int) -> set[int]:
     """A process's children; empty when it is gone."""
+    if not _LISTS_CHILDREN:
+        return {process.pid for process in everyone() if process.parent == pid}
     return {int(p) for p in _read(f"/proc/{pid}/task/{pid}/children").split()}
 
 
@@ -81,12 +88,43 @@ def kill_command(root: int, spared: set[int], began: float, uid: int) -> None:
 def kill_pid(pid: int, uid: int) -> None:
     """Kill one process, if it is still there and this user's."""
     with suppress(OSError):
-        fd = os.pidfd_open(pid)
+        fd = _pidfd(pid)
+        if fd is None:
+            if _owner(pid) == uid:
+                os.kill(pid, signal.SIGKILL)
+            return
         try:
             if _owner(pid) == uid:
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
         finally:
             os.close(fd)
+
+
+def end_of(pid: int) -> int:
+    """A descriptor that can be read once a process has ended; the caller closes it."""
+    fd = _pidfd(pid)
+    if fd is not None:
+        return fd
+    read, write = os.pipe()
+    threading.Thread(target=_watch, args=(pid, write), daemon=True).start()
+    return read
+
+
+def _pidfd(pid: int) -> int | None:
+    """None where the kernel has none (gVisor)."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return None
+
+
+def _watch(pid: int, write: int) -> None:
+    began = look(pid)
+    while began is not None and look(pid) == began:
+        time.sleep(_WATCH_SECONDS)
+    os.close(write)
 
 
 def kill_all(uid: int, gid: int) -> None:
