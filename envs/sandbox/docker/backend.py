@@ -235,4 +235,4 @@ class DockerBackend:
         self._ways.clear()
         for host in self.hosts.hosts:
             await anyio.to_thread.run_sync(close_egress, host.engine)
-            host.engine.close()
+        self.hosts.close()

@@ -144,10 +144,16 @@ class Hosts:
             self._look(host)
 
     def close(self) -> None:
-        """Stop looking for lost hosts, refuse who waits, let go of the connections."""
-        self._closed.set()
+        """Stop looking for lost hosts, refuse who waits, let go of the connections.
+
+        It may be used again: then it begins as if new.
+        """
         with self._lock:
+            self._closed.set()  # for the threads that look now
+            self._closed = threading.Event()
             waiting, self._waiting = self._waiting, deque()
+            for host in self.hosts:
+                host.answers, host.trouble, host._looking = False, "", False
         for waiter in waiting:
             _answer(waiter, SandboxError("the Docker backend was closed meanwhile"))
         for host in self.hosts:
@@ -201,30 +207,37 @@ class Hosts:
 
     def _look(self, host: Host) -> None:
         """With the lock held."""
-        if not host._looking and not self._closed.is_set():
+        if not host._looking:
             host._looking = True
             name = f"looking for {host.name}"
             threading.Thread(
-                target=self._look_until_it_answers, args=(host,), name=name, daemon=True
+                target=self._look_until_it_answers,
+                args=(host, self._closed),
+                name=name,
+                daemon=True,
             ).start()
 
-    def _look_until_it_answers(self, host: Host) -> None:
+    def _look_until_it_answers(self, host: Host, closed: threading.Event) -> None:
         pause = 0.25
-        while not self._closed.is_set():
+        while not closed.is_set():
             try:
                 found = host.engine.call_now(lambda client: client.info())
             except SandboxError as error:
                 with self._lock:
+                    if closed.is_set():
+                        return
                     host.trouble = str(error)
                     self._serve()
             else:
                 with self._lock:
+                    if closed.is_set():
+                        return
                     host.capacity = host._wanted or default_capacity(found)
                     host.answers, host.trouble, host._looking = True, "", False
                     self._ever = True
                     self._serve()
                 return
-            self._closed.wait(pause)
+            closed.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _forked(self) -> None:
