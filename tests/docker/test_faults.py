@@ -194,8 +194,10 @@ def sleepers() -> int:
 
 @pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.slow)])
 async def test_a_client_that_is_killed_leaves_nothing(
-    backend: DockerBackend, spec: SandboxSpec, count: int
+    breakable: Daemon, tmp_path: Path, count: int
 ) -> None:
+    backend = DockerBackend(hosts=[breakable.url])
+    spec = a_spec(tmp_path, backend.owner)
     words = [engine(backend).address.url, str(spec.layers[0]), str(count)]
     with a_client(words) as client:
         assert client.stdout is not None and client.stdout.readline() == b"ready\n"

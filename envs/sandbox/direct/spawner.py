@@ -54,6 +54,9 @@ from repodrome.envs.sandbox.direct.syscalls import (
 
 QUIET_MS = 20
 MAX_UNTIDY = 200
+LET_GO = 0.02
+"""Seconds between two containers that are let go of at the end: Docker 20.10 can lock up for good
+where dozens end in one moment (handleContainerExit against libnetwork's mutex)."""
 MAX_NOFILE = 1 << 16
 
 
@@ -393,11 +396,15 @@ class Spawner:
 
     def finish(self) -> None:
         """Kill what is left and wait for it, so that nothing outlives the host process."""
-        for name in list(self.homes):
-            self._forget(name)
+        for home in self.homes.values():
+            for blank in home.blanks:
+                kill(blank.pid)
         for pid in self.running:  # those in containers are not the keeper's
             self._end(pid)
         kill(self.keeper)
+        for name in list(self.homes):
+            self._forget(name)
+            time.sleep(LET_GO)
         self.tidy += [blank.name for blank in self.blanks] + [warm.name for warm in self.warm]
         while True:
             try:
