@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -468,6 +469,7 @@ def test_build_list_and_prune(
     assert "folder/listed" in run("build", str(task.folder))
     first = next(name for name in run("list").split() if name.startswith("repodrome/task:"))
     (task.folder / "environment" / "Dockerfile").write_text(f"FROM {base}\nRUN echo 2\n")
+    time.sleep(1.1)  # a daemon tells the age of images in seconds
     run("build", str(task.folder))
     listed = run("list")
     assert listed.count("folder/listed") == 2 and " MB" in listed and base in listed
