@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,13 +95,15 @@ def show(task: TaskArgument, as_json: JsonOption = False) -> None:
         table.add_row("folder", screen.plain(str(each.folder)))
         table.add_row("source", screen.plain(where))
         verifier = each.verifier
-        table.add_row(
-            "verifier",
-            screen.plain(
-                f"{verifier.kind}, {len(verifier.fail_to_pass)} to mend, "
-                f"{len(verifier.pass_to_pass)} to keep"
-            ),
-        )
+        expected = [
+            f"{len(tests)} {name}"
+            for name, tests in (
+                ("FAIL_TO_PASS", verifier.fail_to_pass),
+                ("PASS_TO_PASS", verifier.pass_to_pass),
+            )
+            if tests
+        ]
+        table.add_row("verifier", screen.plain(", ".join([verifier.kind, *expected])))
         terms = ", ".join(f"{reward.name} × {reward.weight_text}" for reward in each.rewards)
         table.add_row("rewards", screen.plain(terms))
         limits = each.limits
@@ -111,7 +115,11 @@ def show(task: TaskArgument, as_json: JsonOption = False) -> None:
             ),
         )
         if each.user.present:
-            who = [f"{len(each.user.rules)} rules", *([each.user.model] if each.user.model else [])]
+            rules = len(each.user.rules)
+            who = [
+                f"{rules} rule{'s' * (rules != 1)}",
+                *([each.user.model] if each.user.model else []),
+            ]
             table.add_row("user", screen.plain(", ".join(who)))
         if each.ignored_keys:
             table.add_row("unknown keys", screen.plain(", ".join(each.ignored_keys)))
@@ -255,21 +263,36 @@ def _audited(result: Validation) -> tuple[str, str]:
     return f"{caught} of {found.mutants}" if found.mutants else "", ", ".join(marks)
 
 
+def _repeats(values: Sequence[float | None]) -> str:
+    """``1`` for one repeat, ``1 ×20`` where all are alike, ``1 ×19, 0.5 ×1`` otherwise."""
+    from repodrome.harness.cli.show import number
+
+    counted = Counter(number(value) for value in values)
+    if len(values) < 2:
+        return ", ".join(counted)
+    return ", ".join(f"{value} ×{count}" for value, count in counted.most_common())
+
+
 def _print_table(results: list[Validation]) -> None:
     from rich.table import Table
 
-    from repodrome.harness.cli.show import duration, number
+    from repodrome.harness.cli.show import duration
 
     styles = {True: "green", False: "bold red", None: "yellow"}
     audited = any(result.audit is not None for result in results)
     headings = ["mutants caught", "marks"] if audited else []
-    table = Table("task", "", "oracle", "nop", *headings, "time")
+    table = Table()
+    # A name that is cut can't be copied.
+    table.add_column("task", no_wrap=True, min_width=max(len(r.task) for r in results))
+    for heading in ("", "oracle", "nop", *headings):
+        table.add_column(heading)
+    table.add_column("time", no_wrap=True)
     for result in results:
         table.add_row(
             screen.plain(result.task),
             screen.plain(_word(result), styles[result.ok]),
-            ", ".join(number(value) for value in result.oracle),
-            ", ".join(number(value) for value in result.nop),
+            _repeats(result.oracle),
+            _repeats(result.nop),
             *(_audited(result) if audited else ()),
             duration(result.seconds),
         )
