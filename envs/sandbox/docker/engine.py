@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -63,7 +62,6 @@ class Engine:
         self._client: Any = None
         self._pid = 0
         self._lock = threading.Lock()
-        self._limiters: dict[int, anyio.CapacityLimiter] = {}
 
     @property
     def name(self) -> str:
@@ -309,11 +307,6 @@ def remove_container(engine: Engine, container: str) -> None:
             engine.call_now(
                 lambda client: client.wait(container, timeout=TIMEOUT, condition="removed")
             )
-
-
-def same_kernel(info: dict[str, Any]) -> bool:
-    """Whether a daemon that says this of itself may run on our own kernel."""
-    return bool(info.get("KernelVersion") == platform.release() and info.get("OSType") == "linux")
 
 
 def _explained(error: Any) -> str:
