@@ -52,20 +52,9 @@ class ContainerPlace(Place):
         return not self.alive()
 
     async def another(self) -> ContainerPlace:
-        """See :class:`~repodrome.envs.sandbox.direct.place.Place`."""
-        return await self.taken(self.container.kind, self.spec, self.pool, self.host, self.hosts)
-
-    @classmethod
-    async def taken(
-        cls, kind: Kind, spec: SandboxSpec, pool: Pool, host: Host, hosts: Hosts
-    ) -> ContainerPlace:
-        """One more on a host, beyond its capacity if need be.
-
-        Raises:
-            SandboxError: the daemon can't.
-        """
-        await hosts.acquire(host, beyond=True)
-        return await cls.on(kind, spec, pool, host, hosts)
+        """See :class:`~repodrome.envs.sandbox.direct.place.Place`: beyond capacity if need be."""
+        await self.hosts.acquire(self.host, beyond=True)
+        return await self.on(self.container.kind, self.spec, self.pool, self.host, self.hosts)
 
     @classmethod
     async def on(
