@@ -142,8 +142,7 @@ class DockerBackend:
                     "allowed hosts needs. Fix: use the runtime runc for this task"
                 )
             image = await self.images.bring(host.engine, spec.image)
-            # What keeps files over the API, and what an allowlist's way out runs in.
-            if not way.direct or spec.network == "allowlist":
+            if spec.network == "allowlist":  # what its way out runs in
                 await self.images.bring(host.engine, None)
         except BaseException:
             self.hosts.release(host)
