@@ -16,6 +16,7 @@ from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.docker import reaper
 from repodrome.envs.sandbox.docker.api.sandbox import ApiSandbox, start_api_sandbox
 from repodrome.envs.sandbox.docker.container import Kind
+from repodrome.envs.sandbox.docker.contents import variables
 from repodrome.envs.sandbox.docker.egress import close_egress, egress_of
 from repodrome.envs.sandbox.docker.engine import Engine
 from repodrome.envs.sandbox.docker.hosts import (
@@ -200,8 +201,7 @@ class DockerBackend:
         """The variables that an image sets."""
         if image not in self._envs:
             found = await engine.call(lambda client: client.inspect_image(image))
-            words = (entry.partition("=") for entry in found["Config"]["Env"] or ())
-            self._envs[image] = {name: value for name, _, value in words}
+            self._envs[image] = variables(found["Config"])
         return self._envs[image]
 
     async def _way(self, host: Host) -> Way:

@@ -23,6 +23,7 @@ from repodrome.envs.sandbox.direct.cgroups import CONTROLLERS
 from repodrome.envs.sandbox.direct.client import Spawner
 from repodrome.envs.sandbox.direct.container import PLACES, STAGE
 from repodrome.envs.sandbox.direct.streams import close_all
+from repodrome.envs.sandbox.docker.contents import variables
 from repodrome.envs.sandbox.docker.egress import Outlet, egress_of
 from repodrome.envs.sandbox.docker.engine import Engine, remove_container
 from repodrome.envs.sandbox.docker.hardening import USER, host_config
@@ -101,8 +102,7 @@ class Container:
         client.start(self.id)
         said = client.inspect_container(self.id)
         pid = said["State"]["Pid"]
-        words = (entry.partition("=") for entry in said["Config"]["Env"] or ())
-        self.env = {name: value for name, _, value in words}
+        self.env = variables(said["Config"])
         if self._outlet is not None:
             self.env = {**self.env, **self._outlet.env}
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,20 @@ async def described(
     return Image(
         id=identity,
         reference=reference,
-        env=tuple(_pairs(config.get("Env") or ())),
+        env=tuple(variables(config).items()),
         workdir=_directory(config.get("WorkingDir") or ""),
         **facts,
     )
+
+
+def variables(config: Mapping[str, Any]) -> dict[str, str]:
+    """The environment variables of an image or container, from the ``Config`` it is inspected with.
+
+    There they are a list of ``NAME=value``, or null
+    (https://docs.docker.com/reference/api/engine/).
+    """
+    words = (entry.partition("=") for entry in config.get("Env") or ())
+    return {name: value for name, _, value in words}
 
 
 async def save_directory(engine: Engine, image: Image, path: str, target: Path) -> None:
@@ -146,10 +156,6 @@ async def _container(
         with anyio.CancelScope(shield=True):
             with suppress(SandboxError):  # the reaper will
                 await engine.call(lambda c: c.remove_container(container, force=True, v=True))
-
-
-def _pairs(entries: Any) -> list[tuple[str, str]]:
-    return [(name, value) for name, _, value in (str(e).partition("=") for e in entries)]
 
 
 def _directory(path: str) -> str:
