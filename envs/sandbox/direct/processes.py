@@ -8,28 +8,20 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from repodrome.envs.sandbox.direct import cgroup
+from repodrome.envs.sandbox.direct import cgroup, lineage
 from repodrome.envs.sandbox.direct.live import Live
 from repodrome.envs.sandbox.direct.streams import read_proc
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 @dataclass(frozen=True)
-class Process:
-    """One process of a sandbox.
+class Process(lineage.Process):
+    """One process of a sandbox, as the host sees it.
 
     Attributes:
-        pid: as the host sees it.
-        inside: as the sandbox sees it.
-        parent: host pid of its parent.
-        started: seconds on the boot clock.
+        inside: its pid as the sandbox sees it.
     """
 
-    pid: int
     inside: int
-    parent: int
-    started: float
 
 
 def members(live: Live) -> list[Process]:
@@ -53,20 +45,16 @@ def _same_namespace(live: Live) -> list[int]:
 
 
 def _look(pid: int) -> Process | None:
-    # Bytes, split at newlines alone: a process may call itself b"\xff" or "\rNSpid: 1".
-    fields = read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    stat = lineage.read_stat(read_proc(f"/proc/{pid}/stat"))
     status = read_proc(f"/proc/{pid}/status")
-    if not fields:
+    if stat is None:
         return None
+    _, parent, started = stat
+    # Bytes, split at newlines alone: a process may call itself b"\xff" or "\rNSpid: 1".
     for line in status.split(b"\n"):
         if line.startswith(b"NSpid:"):
-            inside = int(line.split()[-1])
-            return Process(pid, inside, int(fields[1]), int(fields[19]) / _TICKS)
+            return Process(pid, parent, started, inside=int(line.split()[-1]))
     return None
-
-
-SWEEPS = 20
-"""How often a command's processes are looked for, at most, until there are no new ones."""
 
 
 def host_pid(live: Live, inside: int) -> int | None:
@@ -93,36 +81,13 @@ def kill_command(live: Live, root: int, spared: set[int], began: float) -> None:
         began: on the monotonic clock: what was started since and then reparented to init is killed
             too (start times have a resolution of 10 ms).
     """
-    boot_began = began + time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic() - 1 / _TICKS
-    killed: set[int] = set()
-    for _ in range(SWEEPS):  # what forks while we look is found by the next look
-        found = {p.pid: p for p in members(live)}
-        init = live.init_pid()
-        roots = {root} | {
-            p.pid
-            for p in found.values()
-            if p.parent == init and p.inside not in live.protected and p.started >= boot_began
-        }
-        fresh = set()
-        for process in found.values():
-            line = {process.pid, *_ancestors(process, found)}
-            if process.pid != root and line & roots and not line & spared:
-                fresh.add(process.pid)
-        fresh -= killed
-        for pid in fresh:
-            kill_pid(pid)
-        killed |= fresh
-        if not fresh:
-            return
 
+    def look() -> tuple[list[Process], set[int]]:
+        found, init = members(live), live.init_pid()
+        return found, {p.pid for p in found if p.parent == init and p.inside not in live.protected}
 
-def _ancestors(process: Process, found: dict[int, Process]) -> set[int]:
-    seen: set[int] = set()
-    parent = process.parent
-    while parent in found and parent not in seen:
-        seen.add(parent)
-        parent = found[parent].parent
-    return seen
+    boot_began = began + time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    lineage.kill_command(look, kill_pid, root=root, spared=spared, began=boot_began)
 
 
 def kill_pid(pid: int) -> None:

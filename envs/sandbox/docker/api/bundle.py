@@ -17,6 +17,7 @@ _MODULES = (  # each after what it imports
     "repodrome.envs.sandbox.direct.capture",
     "repodrome.envs.sandbox.direct.export",
     "repodrome.envs.sandbox.direct.changed",
+    "repodrome.envs.sandbox.direct.lineage",
     "repodrome.envs.sandbox.docker.api.inside.processes",
     "repodrome.envs.sandbox.docker.api.inside.live",
     "repodrome.envs.sandbox.docker.api.inside.layer",

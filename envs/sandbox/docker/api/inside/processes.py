@@ -13,32 +13,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 
-SWEEPS = 20
-"""How often a command's processes are looked for, at most, until there are no new ones."""
-_TICKS = os.sysconf("SC_CLK_TCK")
+from repodrome.envs.sandbox.direct import lineage
+from repodrome.envs.sandbox.direct.lineage import Process
+
 _LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 _WATCH_SECONDS = 0.02
 """How often a process is looked at where the kernel has no pidfds (gVisor)."""
 
 
-@dataclass(frozen=True)
-class Process:
-    """One process: pid, parent, and start in seconds on the boot clock."""
-
-    pid: int
-    parent: int
-    started: float
-
-
 def look(pid: int) -> Process | None:
     """A process, or None when it is gone (or only waits to be reaped)."""
-    # Bytes: a process may call itself what it likes.
-    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    if not fields or fields[0] in (b"Z", b"X"):
+    stat = lineage.read_stat(_read(f"/proc/{pid}/stat"))
+    if stat is None or stat[0] in (b"Z", b"X"):
         return None
-    return Process(pid, int(fields[1]), int(fields[19]) / _TICKS)
+    _, parent, started = stat
+    return Process(pid, parent, started)
 
 
 def everyone() -> Iterator[Process]:
@@ -67,22 +58,14 @@ def kill_command(root: int, spared: set[int], began: float, uid: int) -> None:
             (start times have a resolution of 10 ms).
         uid: whose processes may be killed at all.
     """
-    since = began - 1 / _TICKS
-    killed: set[int] = set()
-    for _ in range(SWEEPS):  # what forks while we look is found by the next look
-        found = {process.pid: process for process in everyone()}
-        roots = {root} | {p.pid for p in found.values() if p.parent == 1 and p.started >= since}
-        fresh = set()
-        for process in found.values():
-            line = {process.pid, *_ancestors(process, found)}
-            if process.pid != root and line & roots and not line & spared:
-                fresh.add(process.pid)
-        fresh -= killed
-        for pid in fresh:
-            kill_pid(pid, uid)
-        killed |= fresh
-        if not fresh:
-            return
+
+    def look_around() -> tuple[list[Process], set[int]]:
+        found = list(everyone())
+        return found, {process.pid for process in found if process.parent == 1}
+
+    lineage.kill_command(
+        look_around, partial(kill_pid, uid=uid), root=root, spared=spared, began=began
+    )
 
 
 def kill_pid(pid: int, uid: int) -> None:
@@ -158,15 +141,6 @@ def _owner(pid: int) -> int:
         if line.startswith(b"Uid:"):
             return int(line.split()[1])
     return -1
-
-
-def _ancestors(process: Process, found: dict[int, Process]) -> set[int]:
-    seen: set[int] = set()
-    parent = process.parent
-    while parent in found and parent not in seen:
-        seen.add(parent)
-        parent = found[parent].parent
-    return seen
 
 
 def _read(path: str) -> bytes:
