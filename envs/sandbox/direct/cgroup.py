@@ -6,9 +6,10 @@ Standard library only: the spawner uses it too. ``paths`` maps ``memory``, ``pid
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
+
+from repodrome.envs.sandbox.direct.syscalls import write_file
 
 Paths = Mapping[str, str]
 
@@ -36,14 +37,14 @@ def freeze(paths: Paths, frozen: bool) -> None:
     """Stop or resume everything in it, where the kernel offers it."""
     if "unified" in paths:
         with suppress(OSError):
-            _write(f"{paths['unified']}/cgroup.freeze", "1" if frozen else "0")
+            write_file(f"{paths['unified']}/cgroup.freeze", "1" if frozen else "0")
 
 
 def kill(paths: Paths) -> bool:
     """Kill everything in it at once; False where the kernel doesn't offer it."""
     if "unified" in paths:
         with suppress(OSError):
-            _write(f"{paths['unified']}/cgroup.kill", "1")
+            write_file(f"{paths['unified']}/cgroup.kill", "1")
             return True
     return False
 
@@ -51,11 +52,3 @@ def kill(paths: Paths) -> bool:
 def _read(path: str) -> str:
     with open(path, encoding="ascii") as file:
         return file.read()
-
-
-def _write(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
