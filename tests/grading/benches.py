@@ -1,4 +1,4 @@
-"""The tiny task that tests of grading play with."""
+"""The tiny task that tests of grading play with: the audit's, without its git repository."""
 
 from __future__ import annotations
 
@@ -7,61 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from repodrome.envs.sandbox.base import Change, ChangedFile, SandboxSpec
+from repodrome.harness.audit.bench import (
+    BROKEN,
+    EXPECTED,
+    HIDDEN,
+    HIDDEN_PATH,
+    MODULE,
+    VISIBLE,
+)
 from repodrome.tasks.model import Source, Task, VerifierSpec
 
-BROKEN = '''\
-"""A till."""
-
-
-def total(prices):
-    raise NotImplementedError
-
-
-def label(name):
-    return name.strip()
-'''
-
-SOLVED = BROKEN.replace("    raise NotImplementedError", "    return sum(prices)")
-
-VISIBLE = """\
-from till import label
-
-
-def test_label():
-    assert label(" a ") == "a"
-"""
-
-HIDDEN = """\
-import pytest
-import till
-
-
-def test_total_of_two():
-    assert till.total([1, 2]) == 3
-
-
-def test_total_of_nothing():
-    assert till.total([]) == 0
-
-
-def test_total_of_many():
-    prices = list(range(10))
-    assert till.total(prices) == 45
-
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_total_of_same(n):
-    assert till.total([n, n]) == 2 * n
-"""
-
-FAIL_TO_PASS = (
-    "tests/test_total.py::test_total_of_two",
-    "tests/test_total.py::test_total_of_nothing",
-    "tests/test_total.py::test_total_of_many",
-    "tests/test_total.py::test_total_of_same[1]",
-    "tests/test_total.py::test_total_of_same[2]",
-)
-PASS_TO_PASS = ("tests/test_label.py::test_label",)
+LABEL_PATH = "tests/test_label.py"
+FAIL_TO_PASS = tuple(EXPECTED["FAIL_TO_PASS"])
+PASS_TO_PASS = tuple(EXPECTED["PASS_TO_PASS"])
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -70,11 +28,6 @@ def write(folder: Path, files: dict[str, str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-def change(**files: str | None) -> Change:
-    """A change from keyword arguments; use ``changes`` for real paths."""
-    return changes(dict(files))
 
 
 def changes(files: dict[str, str | None]) -> Change:
@@ -98,9 +51,9 @@ class Till:
         self.folder = base / "task"
         write(
             self.pristine,
-            {"till.py": BROKEN, "tests/test_label.py": VISIBLE, "pyproject.toml": "[project]\n"},
+            {MODULE: BROKEN, LABEL_PATH: VISIBLE[LABEL_PATH], "pyproject.toml": "[project]\n"},
         )
-        write(self.folder, {"tests/test_total.py": HIDDEN})
+        write(self.folder, {HIDDEN_PATH: HIDDEN})
         settings: dict[str, Any] = {
             "python_path": ["."],
             "fail_to_pass": FAIL_TO_PASS,

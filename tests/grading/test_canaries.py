@@ -7,7 +7,8 @@ import ast
 import pytest
 
 from repodrome.envs.grading.canaries import plant
-from tests.grading.benches import FAIL_TO_PASS, HIDDEN, function_names
+from repodrome.harness.audit.bench import HIDDEN
+from tests.grading.benches import FAIL_TO_PASS, function_names
 
 CLASS = b'''\
 """Doc."""

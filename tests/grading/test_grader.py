@@ -12,8 +12,9 @@ from repodrome.envs.grading.grader import outcomes
 from repodrome.envs.grading.pytest_run import read_answer
 from repodrome.envs.grading.verdict import TestStatus
 from repodrome.errors import GradingError
+from repodrome.harness.audit.bench import SOLVED
 from repodrome.tools.workspace import CommandResult
-from tests.grading.benches import FAIL_TO_PASS, PASS_TO_PASS, SOLVED, Till, changes, write
+from tests.grading.benches import FAIL_TO_PASS, PASS_TO_PASS, Till, changes, write
 from tests.grading.places import judged, place
 
 P, F = TestStatus.PASSED, TestStatus.FAILED

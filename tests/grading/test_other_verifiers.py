@@ -11,7 +11,8 @@ import pytest
 
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.errors import GradingError
-from tests.grading.benches import SOLVED, Till, changes, write
+from repodrome.harness.audit.bench import SOLVED
+from tests.grading.benches import Till, changes, write
 from tests.grading.places import judged
 
 P, F = TestStatus.PASSED, TestStatus.FAILED
