@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from repodrome.errors import InfraError, UsageError
-from repodrome.plugins import installed_names, load_part
+from repodrome.plugins import installed_names, instance_of, load_part
 
 GROUP = "repodrome.linter"
 """Entry-point group of third-party linters."""
@@ -102,13 +102,8 @@ def get_linter(name: str) -> Linter:
         UsageError: the entry point of that name doesn't give a linter.
     """
     found = load_part("linter", name, GROUP, _BUILTIN)
-    made = found() if callable(found) else found
-    if not isinstance(made, Linter):
-        raise UsageError(
-            f"entry point {name!r} of group {GROUP!r} gives {type(made).__name__}, which is not a "
-            "Linter; it must be a Linter or a callable without arguments that makes one"
-        )
-    return made
+    linter: Linter = instance_of(Linter, found, name, GROUP)
+    return linter
 
 
 def linter_for(path: str, linters: Iterable[Linter]) -> Linter | None:

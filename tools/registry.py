@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from repodrome.errors import UsageError
-from repodrome.plugins import installed_names, load_installed
+from repodrome.plugins import installed_names, instance_of, load_installed
 from repodrome.tools.base import Tool
 
 GROUP = "repodrome.tool"
@@ -51,12 +50,5 @@ def get_tool(name: str) -> Tool:
     if name in standard:
         return standard[name]
     found = load_installed("tool", name, GROUP, standard)
-    if not isinstance(found, type) and isinstance(found, Tool):
-        return found
-    made = found() if callable(found) else found
-    if not isinstance(made, Tool):
-        raise UsageError(
-            f"entry point {name!r} of group {GROUP!r} gives {type(made).__name__}, which is not a "
-            "Tool; it must be a Tool or a callable without arguments that makes one"
-        )
-    return made
+    tool: Tool = instance_of(Tool, found, name, GROUP)
+    return tool

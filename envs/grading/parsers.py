@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from repodrome.envs.grading.verdict import TestStatus, worst
-from repodrome.errors import UsageError
-from repodrome.plugins import load_installed
+from repodrome.plugins import instance_of, load_installed
 
 GROUP = "repodrome.parser"
 MAX_REPORT = 32 << 20
@@ -180,9 +179,6 @@ def make_parser(name: str) -> Parser:
     """
     if name in _BUILTIN:
         return _BUILTIN[name]()
-    made = load_installed("parser", name, GROUP, _BUILTIN)()
-    if not isinstance(made, Parser):
-        raise UsageError(
-            f"entry point {name!r} of group {GROUP!r} gives no parser; it needs 'name' and __call__"
-        )
-    return made
+    found = load_installed("parser", name, GROUP, _BUILTIN)
+    parser: Parser = instance_of(Parser, found, name, GROUP)
+    return parser

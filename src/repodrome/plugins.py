@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from repodrome.errors import UnknownNameError
+from repodrome.errors import UnknownNameError, UsageError
 
 # importlib.metadata is imported late: it costs more than those who name built-in parts should pay.
 
@@ -53,3 +53,25 @@ def load_installed(kind: str, name: str, group: str, builtin: Iterable[str]) -> 
     for point in entry_points(group=group, name=name):
         return point.load()
     raise UnknownNameError(kind, name, {*builtin, *installed_names(group)})
+
+
+def instance_of(kind: type, found: Any, name: str, group: str) -> Any:
+    """What an entry point gives: an object of the group's kind, or what a call of it makes.
+
+    Args:
+        kind: a class, or a protocol that can be checked at run time.
+        found: what was loaded.
+        name: the name of the entry point.
+        group: the entry-point group.
+
+    Raises:
+        UsageError: neither is of that kind.
+    """
+    ready = not isinstance(found, type) and isinstance(found, kind)
+    part = found if ready or not callable(found) else found()
+    if isinstance(part, type) or not isinstance(part, kind):
+        raise UsageError(
+            f"entry point {name!r} of group {group!r} gives {type(part).__name__}, which is no "
+            f"{kind.__name__}; it must be one, or a callable without arguments that makes one"
+        )
+    return part

@@ -7,8 +7,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Final
 
-from repodrome.errors import UsageError
-from repodrome.plugins import load_installed
+from repodrome.plugins import instance_of, load_installed
 from repodrome.tools.index.embedder import Embedder
 
 GROUP: Final = "repodrome.embedder"
@@ -38,10 +37,5 @@ def get_embedder(name: str) -> Embedder:
         make = attrgetter(attribute)(import_module(module))
     else:
         make = load_installed("embedder", name, GROUP, [DEFAULT, NONE, *_OWN])
-    made = make() if callable(make) else make
-    if not isinstance(made, Embedder):
-        raise UsageError(
-            f"entry point {name!r} of group {GROUP!r} gives {type(made).__name__}, which is no "
-            "Embedder; it must be a callable without arguments that makes one"
-        )
-    return made
+    embedder: Embedder = instance_of(Embedder, make, name, GROUP)
+    return embedder
