@@ -14,3 +14,10 @@ def own_daemon() -> Iterator[Daemon]:
     """One daemon for the whole session, on a unix socket and a TCP port; leave it as it was."""
     with running(tcp=True) as daemon:
         yield daemon
+
+
+@pytest.fixture
+def breakable() -> Iterator[Daemon]:
+    """A daemon that a test may end."""
+    with running() as daemon:
+        yield daemon

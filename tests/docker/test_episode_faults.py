@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -12,7 +12,7 @@ from repodrome.envs.episode import Episode
 from repodrome.envs.sandbox.docker.backend import DockerBackend
 from repodrome.tasks.model import Task
 from repodrome.tasks.suites import resolve_task
-from tests.docker.daemon import Daemon, running
+from tests.docker.daemon import Daemon
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -27,14 +27,8 @@ command = "sleep 5; test -f done.txt"
 
 
 @pytest.fixture
-def daemon() -> Iterator[Daemon]:
-    with running() as made:
-        yield made
-
-
-@pytest.fixture
-async def backend(daemon: Daemon) -> AsyncIterator[DockerBackend]:
-    made = DockerBackend(hosts=[daemon.url])
+async def backend(breakable: Daemon) -> AsyncIterator[DockerBackend]:
+    made = DockerBackend(hosts=[breakable.url])
     yield made
     await made.close()
 
@@ -61,11 +55,11 @@ async def after(seconds: float, action: Callable[[], None]) -> None:
     await anyio.to_thread.run_sync(action)
 
 
-async def test_stopped_in_mid_step(task: Task, backend: DockerBackend, daemon: Daemon) -> None:
+async def test_stopped_in_mid_step(task: Task, backend: DockerBackend, breakable: Daemon) -> None:
     async with await Episode.start(task, backend=backend) as episode:
         await episode.step(terminal("echo > done.txt"))
         async with anyio.create_task_group() as group:
-            group.start_soon(after, 0.5, daemon.stop)
+            group.start_soon(after, 0.5, breakable.stop)
             step = await episode.step(terminal("sleep 60"))
         assert step.results[0].error == "infra"
         assert episode.stop_reason == "infra" and episode.truncated
@@ -73,23 +67,23 @@ async def test_stopped_in_mid_step(task: Task, backend: DockerBackend, daemon: D
         assert report.infra_failed and report.total is None
 
 
-async def test_stopped_in_mid_grade(task: Task, backend: DockerBackend, daemon: Daemon) -> None:
+async def test_stopped_in_mid_grade(task: Task, backend: DockerBackend, breakable: Daemon) -> None:
     async with await Episode.start(task, backend=backend) as episode:
         await episode.step(terminal("echo > done.txt"))
         await episode.step("Done.")
         async with anyio.create_task_group() as group:
-            group.start_soon(after, 1.5, daemon.stop)
+            group.start_soon(after, 1.5, breakable.stop)
             report = await episode.score()
         assert report.infra_failed and report.total is None
 
 
 async def test_one_episode_after_it_came_back(
-    task: Task, backend: DockerBackend, daemon: Daemon
+    task: Task, backend: DockerBackend, breakable: Daemon
 ) -> None:
     await (await Episode.start(task, backend=backend)).close()
-    await anyio.to_thread.run_sync(daemon.stop)
+    await anyio.to_thread.run_sync(breakable.stop)
     async with anyio.create_task_group() as group:
-        group.start_soon(after, 1.0, daemon.start)
+        group.start_soon(after, 1.0, breakable.start)
         async with await Episode.start(task, backend=backend) as episode:
             await episode.step(terminal("echo > done.txt"))
             await episode.step("Done.")

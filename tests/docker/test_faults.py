@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -16,17 +16,10 @@ from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.envs.sandbox.docker.backend import DockerBackend
 from repodrome.envs.sandbox.docker.engine import Engine
 from repodrome.errors import SandboxError, SandboxUnavailableError
-from tests.docker.daemon import Daemon, running
+from tests.docker.daemon import Daemon
 from tests.docker.specs import a_spec, container_of
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def breakable() -> Iterator[Daemon]:
-    """A daemon that a test may end."""
-    with running() as daemon:
-        yield daemon
 
 
 @pytest.fixture
