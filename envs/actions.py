@@ -28,6 +28,11 @@ _CALLS_ELSEWHERE = ("function_call", "tool_call", "function", "arguments", "call
 """Keys under which a call may stand by mistake: to take such a turn for a final message would end
 the episode. ``function_call`` is the old form of chat completions."""
 
+_DETAILS = (
+    ("prompt_tokens_details", "cached_tokens"),
+    ("completion_tokens_details", "reasoning_tokens"),
+)
+
 FORM = '{"content": "…", "tool_calls": [{"name": "…", "arguments": {…}}]}'
 
 
@@ -146,7 +151,10 @@ def _from_mapping(message: Mapping[str, Any], turn: int) -> AssistantTurn:
     if size > MAX_ACTION_CHARS:
         raise _TooLong(size)
     return AssistantTurn(
-        content=content, tool_calls=tuple(calls), usage=_usage(message.get("usage"))
+        content=content,
+        tool_calls=tuple(calls),
+        usage=usage_of(message.get("usage")),
+        reasoning=reasoning_of(message),
     )
 
 
@@ -227,9 +235,22 @@ def _call_id(given: Any, turn: int, place: int, taken: set[str]) -> str:
     return identity
 
 
-def _usage(value: Any) -> dict[str, int]:
+def reasoning_of(message: Mapping[str, Any]) -> str:
+    """What a model thought: servers have two names for it beside ``content``."""
+    for key in ("reasoning_content", "reasoning"):
+        if isinstance(message.get(key), str):
+            return storable(message[key][:MAX_ACTION_CHARS])
+    return ""
+
+
+def usage_of(value: Any) -> dict[str, int]:
+    """The counts of a completion's ``usage``, with the two that hide in its details."""
     if not isinstance(value, Mapping):
         return {}
+    for details, key in _DETAILS:
+        inner = value.get(details)
+        if isinstance(inner, Mapping) and key in inner and key not in value:
+            value = {**value, key: inner[key]}
     return {
         storable(key): count
         for key, count in value.items()

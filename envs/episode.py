@@ -189,6 +189,18 @@ class Episode(EpisodeFacts):
         """
         return await self._play.turn(turn)
 
+    def out_of_context(self) -> None:
+        """Truncate it (``stop_reason`` ``"max_context"``): its context is larger than the agent's
+        model can read. Score it next. Does nothing where it is over already.
+
+        Raises:
+            UsageError: a step is running, or the episode was closed.
+        """
+        self._gate.check("end the episode")
+        if self._record.stop_reason is None:
+            self._record.stop_reason = "max_context"
+            self._emit(Event("stopped", stop_reason="max_context"))
+
     # -- scoring --------------------------------------------------------------------------------
 
     async def score(self) -> RewardReport:

@@ -12,7 +12,7 @@ from repodrome.envs.setting import Setting
 from repodrome.envs.trajectory import Segment, Step, StopReason, Trajectory
 
 _TRUNCATED: frozenset[StopReason] = frozenset(
-    ("max_turns", "wall_time", "max_tool_calls", "closed", "infra")
+    ("max_turns", "wall_time", "max_tool_calls", "max_context", "closed", "infra")
 )
 
 

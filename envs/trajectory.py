@@ -13,6 +13,7 @@ StopReason = Literal[
     "max_turns",  # truncated
     "wall_time",  # truncated
     "max_tool_calls",  # truncated
+    "max_context",  # truncated: the agent's model has no room for the context
     "closed",  # the caller ended it
     "infra",  # infra-failed
 ]
@@ -41,6 +42,8 @@ class AssistantTurn(Frozen):
     """Why the action could not be read; such a turn is an observation and a cost."""
     usage: dict[str, int] = {}
     """Token counts as the agent's model reported them, if it did."""
+    reasoning: str = ""
+    """What the model thought before it answered, where its server says so; no part of messages."""
 
 
 class ToolResult(Frozen):

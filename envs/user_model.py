@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
+from repodrome.envs.chat import ChatEndpoint
 from repodrome.envs.trajectory import Said
 from repodrome.envs.user import MAX_MESSAGE_CHARS, Moment, message_of, user_words
-from repodrome.errors import InfraError, UsageError
+from repodrome.errors import InfraError
 from repodrome.tasks.model import UserSpec
-
-if TYPE_CHECKING:
-    import httpx
 
 MAX_REPLY_CHARS = 4000
 """Longer replies are cut."""
 NOTHING = "[nothing]"
 """What the model answers when it has nothing to say."""
-RETRY_SECONDS = (0.5, 2.0, 5.0)
-"""How long is waited before each further try of a request that failed."""
-TIMEOUT_SECONDS = 120.0
 
 _SYSTEM = """\
 You play the person who gave a software engineer the request below. The engineer's messages \
@@ -44,14 +36,12 @@ class ModelUser:
     Attributes:
         request: the task's instruction.
         spec: the task's user.
-        url: of the API, up to and with ``/v1``.
-        key: sent as a bearer token where it isn't empty.
+        endpoint: where the model is asked.
     """
 
     request: str
     spec: UserSpec
-    url: str
-    key: str = ""
+    endpoint: ChatEndpoint
 
     @classmethod
     def from_environment(cls, request: str, spec: UserSpec) -> ModelUser:
@@ -60,19 +50,8 @@ class ModelUser:
         Raises:
             UsageError: there is no endpoint, or httpx is missing; the fix is named.
         """
-        url = os.environ.get("OPENAI_BASE_URL", "")
-        if not url.startswith(("http://", "https://")):
-            raise UsageError(
-                f"the task's user is the model {spec.model!r}, but no endpoint is known; set "
-                "OPENAI_BASE_URL to one, e.g. http://localhost:8000/v1"
-            )
-        try:
-            import httpx  # noqa: F401
-        except ImportError:
-            raise UsageError(
-                "a model as user needs httpx; install it: pip install 'repodrome[user]'"
-            ) from None
-        return cls(request, spec, url.rstrip("/"), os.environ.get("OPENAI_API_KEY", ""))
+        who = f"the task's user is the model {spec.model!r}"
+        return cls(request, spec, ChatEndpoint.from_environment(who, "user"))
 
     async def reply(self, moment: Moment) -> Said | None:
         """The model's answer; None when it has none, or has answered often enough.
@@ -104,33 +83,13 @@ class ModelUser:
         return [*messages, {"role": "user", "content": message}]
 
     async def _ask(self, messages: list[dict[str, str]]) -> str:
-        import httpx
-
         body = {"model": self.spec.model, "messages": messages, "temperature": 0, "max_tokens": 500}
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, headers=headers) as client:
-            for wait in (*RETRY_SECONDS, None):
-                try:
-                    answer = await client.post(f"{self.url}/chat/completions", json=body)
-                except httpx.HTTPError as error:
-                    problem = f"{type(error).__name__} {error}".strip()
-                else:
-                    if answer.status_code == 200:
-                        return _content(answer)
-                    problem = f"status {answer.status_code}: {answer.text[:300]}"
-                    if answer.status_code < 500 and answer.status_code != 429:
-                        break
-                if wait is not None:
-                    await asyncio.sleep(wait)
-        raise InfraError(f"the user's model {self.spec.model!r} could not be asked: {problem}")
-
-
-def _content(answer: httpx.Response) -> str:
-    try:
-        data: Any = answer.json()
-        content = data["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
-        content = None
-    if not isinstance(content, str):
-        raise InfraError(f"the user's model answered no chat completion: {answer.text[:300]}")
-    return content
+        try:
+            answer = await self.endpoint.complete(body)
+        except InfraError as error:
+            name = self.spec.model
+            raise InfraError(f"the user's model {name!r} could not be asked: {error}") from error
+        content = answer["choices"][0]["message"].get("content")
+        if not isinstance(content, str):
+            raise InfraError(f"the user's model {self.spec.model!r} answered without text")
+        return content

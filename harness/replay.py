@@ -262,7 +262,7 @@ def _ended_early(expected: Step, reason: str) -> Divergence:
 def _compare_end(recorded: Recorded, done: int, reason: str | None) -> Divergence | None:
     end = recorded.end
     # An interrupted, timed-out or infra-failed recording ended from outside its turns.
-    if end is None or end.stop_reason in (None, "closed", "wall_time", "infra"):
+    if end is None or end.stop_reason in (None, "closed", "wall_time", "max_context", "infra"):
         return None
     if end.stop_reason == reason:
         return None

@@ -20,6 +20,7 @@ class Result:
         infra_failed: the machine failed; there is no reward, which is not a reward of 0.
         steps: agent turns.
         segments: contexts; 1 unless a context budget was reached.
+        usage: token counts as the agent's model reported them, over all turns.
         timings: seconds: ``start`` (set-up and reset), ``agent`` (waiting for its turns),
             ``tools``, ``score`` and ``total``.
         trajectory: the file, None where none was asked for.
@@ -37,6 +38,7 @@ class Result:
     infra_error: str = ""
     steps: int = 0
     segments: int = 0
+    usage: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     trajectory: Path | None = None
 
@@ -64,6 +66,7 @@ class Result:
             "infra_error": self.infra_error,
             "steps": self.steps,
             "segments": self.segments,
+            "usage": self.usage,
             "timings": {phase: round(seconds, 4) for phase, seconds in self.timings.items()},
             "trajectory": None if self.trajectory is None else str(self.trajectory),
         }

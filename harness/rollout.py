@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ from repodrome.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One episode to play; ``agent`` makes a fresh agent for it."""
+    """One episode to play; ``agent`` makes a fresh agent for it, set up with ``agent_config``."""
 
     task: Task
     agent: Callable[[], Agent]
     seed: int = 0
     task_ref: str = ""
+    agent_config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def task_for(task: Task, *, all_tools: bool) -> Task:
@@ -53,6 +54,7 @@ async def play(
     seed: int = 0,
     out: Path | None = None,
     task_ref: str = "",
+    agent_config: Mapping[str, Any] | None = None,
     context_budget: int | None = None,
     tokenizer: str | None = None,
     on_event: EventHandler | None = None,
@@ -65,6 +67,7 @@ async def play(
     Args:
         out: directory for the trajectory file; None writes none.
         task_ref: what names the task for a replay; default: its id, or its folder.
+        agent_config: what the agent was set up with, for the trajectory.
         context_budget, tokenizer: in place of the task's own, as for ``Episode.start``.
         on_event: is told what happens, while it happens.
         scoring: the rewards; default: the task's own.
@@ -87,6 +90,7 @@ async def play(
         task_hash=await to_thread.run_sync(task_hash, task),
         seed=seed,
         agent=agent.name,
+        agent_config=dict(agent_config or {}),
         sandbox=backend,
         all_tools=agent.all_tools,
         renamed=toolbox_for(played, seed).renamed,
@@ -113,6 +117,8 @@ async def play(
     except UsageError:
         if writer is not None and run.result.steps == 0:
             writer.discard()  # nothing was played
+        else:
+            run.write_end()
         raise
     except InfraError as error:
         run.fail(error)
@@ -197,6 +203,7 @@ async def play_many(
                 seed=job.seed,
                 out=out,
                 task_ref=job.task_ref,
+                agent_config=job.agent_config,
                 context_budget=context_budget,
                 tokenizer=tokenizer,
                 on_event=tell,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from repodrome.envs.events import Event, EventHandler
 from repodrome.envs.trajectory import Opening, Step, StopReason
-from repodrome.errors import InfraError
+from repodrome.errors import ContextFullError, InfraError
 from repodrome.harness.agents.base import Agent, AgentContext
 from repodrome.harness.result import Result
 from repodrome.harness.trajectory import (
@@ -76,6 +77,9 @@ class Run:
             if on_event is not None:
                 on_event(event)
 
+        def tell(line: str) -> None:
+            watch(Event("progress", text=line))
+
         with self._timed("start"):
             scoring = scoring or Scoring()
             episode = await Episode.start(
@@ -90,10 +94,18 @@ class Run:
             )
             self._episode = episode
             prepared = await prepare(task, episode.backend)  # remembered: the episode made it
-        context = AgentContext(task=task, seed=self.result.seed, materialised=prepared.materialised)
+
+        context = AgentContext(
+            task=task, seed=self.result.seed, materialised=prepared.materialised, tell=tell
+        )
         while episode.stop_reason is None:
-            with self._timed("agent"):
-                turn = await agent.act(episode.messages, episode.tools, context)
+            try:
+                with self._timed("agent"):
+                    turn = await agent.act(episode.messages, episode.tools, context)
+            except ContextFullError as error:
+                tell(str(error))
+                episode.out_of_context()
+                break
             with self._timed("tools"):
                 step = await episode.step(turn)
             context = replace(context, last=step, summary_wanted=episode.summary_wanted)
@@ -109,7 +121,9 @@ class Run:
     def _note(self, step: Step) -> None:
         if self._writer is not None:
             self._writer.step(step)
-        self.result = replace(self.result, steps=self.result.steps + 1)
+        usage = Counter(self.result.usage)
+        usage.update(step.turn.usage)
+        self.result = replace(self.result, steps=self.result.steps + 1, usage=dict(usage))
 
     def _note_segment(self, opening: Opening) -> None:
         if self._writer is not None:

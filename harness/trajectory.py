@@ -51,6 +51,7 @@ class Header(Frozen):
         task_hash: of the task folder's contents (:func:`task_hash`).
         task: the task as it was played (:func:`task_to_json`), None in files of version 1.
         agent: the agent's name, with its argument.
+        agent_config: what it was set up with beside that.
         all_tools: the agent had every standard tool, whatever the task takes away.
         renamed: what the agent knew by another name, as in :class:`~repodrome.envs.trajectory.
             Trajectory`.
@@ -66,6 +67,7 @@ class Header(Frozen):
     task: dict[str, Any] | None = None
     seed: int = 0
     agent: str = ""
+    agent_config: dict[str, Any] = Field(default_factory=dict)
     sandbox: str = ""
     all_tools: bool = False
     renamed: dict[str, str] = Field(default_factory=dict)

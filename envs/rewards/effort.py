@@ -36,9 +36,9 @@ class EffortReward:
     tokens of thinking, tool calls, tool output and final message, of tool calls and of turns. A
     cost for failed episodes as well would pay for giving up; this is a bonus, and gated.
 
-    Thinking is ``usage["reasoning_tokens"]`` where the model reported it, besides the text of turns
-    that are not the last; other counts are estimated at 4 bytes a token, so that they don't depend
-    on a tokenizer.
+    Thinking is ``usage["reasoning_tokens"]`` where the model reported it, else what it reasoned,
+    besides the text of turns that are not the last; other counts are estimated at 4 bytes a token,
+    so that they don't depend on a tokenizer.
 
     Source: Cursor, "Composer 2 Technical Report", arXiv 2603.24477, §4.2.
 
@@ -94,7 +94,7 @@ def effort_of(trajectory: Trajectory) -> dict[str, float]:
     thinking = written = output = calls = 0
     for place, step in enumerate(steps):
         turn = step.turn
-        thinking += max(0, turn.usage.get("reasoning_tokens", 0))
+        thinking += max(0, turn.usage.get("reasoning_tokens", 0)) or tokens(turn.reasoning)
         if not (plain_end and place == len(steps) - 1):
             thinking += tokens(turn.content)
         calls += len(turn.tool_calls)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import re
-import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from repodrome.envs.chat import ChatEndpoint
 from repodrome.envs.rewards.base import RewardContext, RewardResult
 from repodrome.envs.rewards.bounds import check, clamp
 from repodrome.errors import InfraError
@@ -20,7 +21,6 @@ RUBRIC = (
 )
 BEST = 10
 TRIES = 3
-_PAUSE = 0.5
 _SCORE = re.compile(r'\{[^{}]*"score"\s*:\s*(-?\d+(?:\.\d+)?)[^{}]*\}')
 
 
@@ -98,34 +98,27 @@ class JudgeReward:
             InfraError: it can't be reached, gives no score, or httpx is not installed.
         """
         try:
-            import httpx
+            import httpx  # noqa: F401
         except ImportError as error:
             raise InfraError(
                 "communication.judge needs httpx; pip install 'repodrome[judge]'"
             ) from error
+        try:
+            return asyncio.run(self._ask(self.messages(context)))
+        except InfraError as error:
+            raise InfraError(f"the judge gives no score: {error}") from error
+
+    async def _ask(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         key = os.environ.get(self.key_env, "")
-        body = {"model": self.model, "temperature": 0, "messages": self.messages(context)}
-        problem = ""
-        with httpx.Client(timeout=self.timeout_sec) as client:
-            for attempt in range(TRIES):
-                if attempt:
-                    time.sleep(_PAUSE * attempt)
-                try:
-                    answer = client.post(
-                        f"{self.url.rstrip('/')}/chat/completions",
-                        json=body,
-                        headers={"Authorization": f"Bearer {key}"} if key else {},
-                    )
-                    answer.raise_for_status()
-                    text = str(answer.json()["choices"][0]["message"]["content"])
-                except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-                    problem = f"{type(error).__name__}: {error}"
-                    continue
-                score = read_score(text)
-                if score is not None:
-                    return {"score": score, "answer": text[:2000], "model": self.model}
-                problem = f"no score in {text[:200]!r}"
-        raise InfraError(f"the judge at {self.url} gives no score: {problem}")
+        endpoint = ChatEndpoint(self.url.rstrip("/"), key, self.timeout_sec, retries=TRIES - 1)
+        body = {"model": self.model, "temperature": 0, "messages": messages}
+        for _ in range(TRIES):
+            answer = await endpoint.complete(body)
+            text = str(answer["choices"][0]["message"].get("content"))
+            score = read_score(text)
+            if score is not None:
+                return {"score": score, "answer": text[:2000], "model": self.model}
+        raise InfraError(f"{endpoint.place} answered {text[:200]!r}")
 
     def __call__(self, context: RewardContext) -> RewardResult:
         """Score the recorded answer."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from repodrome.envs.trajectory import AssistantTurn, Step
 from repodrome.tasks.model import Task
 from repodrome.tasks.source import Materialised
+
+
+def _nobody(line: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class AgentContext:
         materialised: the task's pristine tree and reference on the host.
         last: the step before this turn, None on the first one.
         summary_wanted: the context is full, and the turn is to be a summary, as plain text.
+        tell: shows a line to whoever watches, e.g. why an answer takes its time.
     """
 
     task: Task
@@ -31,6 +36,7 @@ class AgentContext:
     materialised: Materialised
     last: Step | None = None
     summary_wanted: bool = False
+    tell: Callable[[str], None] = _nobody
 
 
 @runtime_checkable
@@ -58,4 +64,6 @@ class Agent(Protocol):
 
         Raises:
             UsageError: it can't play this task (no solution, a bad script); the fix is named.
+            ContextFullError: the messages are more than it can read; the episode is truncated.
+            InfraError: the machine failed, e.g. its model's server; the episode is infra-failed.
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,9 +41,17 @@ def run(
     agent: Annotated[
         str,
         typer.Option(
-            "--agent", help="oracle, nop, human, scripted:FILE, or the name of an installed agent."
+            "--agent",
+            help="oracle, nop, human, scripted:FILE, openai:MODEL, or an installed agent.",
         ),
     ] = "oracle",
+    agent_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A setting of the agent, e.g. temperature=0.2; may be repeated.",
+        ),
+    ] = None,
     sandbox: SandboxOption = "bubblewrap",
     seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
     out: Annotated[
@@ -73,7 +83,7 @@ def run(
     from repodrome.harness.cli.rewards import reward_specs
     from repodrome.harness.rollout import Scoring, play_many
 
-    plays = _jobs(task, agent, seed, repeats)
+    plays = _jobs(task, agent, _settings(agent_config or ()), seed, repeats)
     interactive = plays[0].agent().interactive
     screen_for_steps = screen.err() if as_json else screen.out()
     labels = [f"{job.task.id} s{job.seed}" for job in plays]
@@ -118,15 +128,40 @@ def run(
         raise typer.Exit(screen.EXIT_INFRA)
 
 
-def _jobs(ref: str, agent: str, seed: int, repeats: int) -> list[Job]:
+def _settings(given: Sequence[str]) -> dict[str, Any]:
+    """An agent's settings from ``KEY=VALUE``: JSON, or text where it is none.
+
+    Raises:
+        UsageError: one has no value.
+    """
+    from repodrome.errors import UsageError
+
+    settings: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--agent-config {text!r} can't be read; write KEY=VALUE")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings
+
+
+def _jobs(ref: str, agent: str, config: Mapping[str, Any], seed: int, repeats: int) -> list[Job]:
     from repodrome.errors import UsageError
     from repodrome.harness.agents.registry import get_agent
     from repodrome.harness.cli.refs import tasks_of
     from repodrome.harness.rollout import Job
 
-    get_agent(agent)  # a bad name or file is said before anything is set up
+    get_agent(agent, config)  # a bad name or file is said before anything is set up
     plays = [
-        Job(task=task, agent=lambda: get_agent(agent), seed=seed + number)
+        Job(
+            task=task,
+            agent=lambda: get_agent(agent, config),
+            seed=seed + number,
+            agent_config=config,
+        )
         for task in tasks_of([ref])
         for number in range(repeats)
     ]

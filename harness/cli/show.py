@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from repodrome.envs.events import Event
-from repodrome.envs.trajectory import Step, ToolCall
+from repodrome.envs.trajectory import AssistantTurn, Step, ToolCall
 from repodrome.harness.cli.screen import plain
 from repodrome.harness.text import shorten
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from repodrome.harness.rollout import Result
 
 OBSERVATION_LINES = 12
+THOUGHT_LINES = 4
 
 
 def call_line(call: ToolCall) -> str:
@@ -77,7 +78,9 @@ class Watcher:
 
     def _step(self, step: Step) -> None:
         turn = step.turn
-        self._line(f"step {step.index + 1} · {duration(step.seconds)}", "bold")
+        self._line(f"step {step.index + 1} · {duration(step.seconds)}{counted(turn)}", "bold")
+        if turn.reasoning.strip():
+            self._line(shorten(turn.reasoning.strip(), lines=THOUGHT_LINES), "dim italic")
         if turn.content.strip():
             self._line(shorten(turn.content.strip(), lines=OBSERVATION_LINES))
         if turn.malformed:
@@ -89,6 +92,12 @@ class Watcher:
                 self._line(f"    {row}", "red" if result.error else "dim")
         for said in step.said:
             self._line(f"{said.kind.replace('_', ' ')}: {shorten(said.text, lines=4)}", "yellow")
+
+
+def counted(turn: AssistantTurn) -> str:
+    """`` · 5,210 + 84 tokens``: read and written, as the agent's model reported them."""
+    read, written = (turn.usage.get(key) for key in ("prompt_tokens", "completion_tokens"))
+    return "" if read is None or written is None else f" · {read:,} + {written:,} tokens"
 
 
 def duration(seconds: float) -> str:

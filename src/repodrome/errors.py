@@ -8,6 +8,7 @@
     │   └── TaskFormatError     a task folder is wrong: file, key and fix are named
     ├── ToolError               what the agent did wrong; becomes an observation
     │   └── WorkspaceError      a path or file that the workspace refuses
+    ├── ContextFullError        the agent can read no more: the episode is truncated, and graded
     └── InfraError              the machine's fault: infra-failed, never a reward of 0
         ├── SandboxError        a sandbox could not be started, or was lost
         │   └── SandboxUnavailableError   this machine lacks something; names the fix
@@ -94,6 +95,10 @@ class ToolError(RepodromeError):
 class WorkspaceError(ToolError):
     """The workspace refuses: codes ``escape``, ``not_found``, ``is_directory``, ``not_directory``,
     ``not_regular``, ``permission``, ``disk_full``, ``too_large``, ``exists``, ``bad_path``."""
+
+
+class ContextFullError(RepodromeError):
+    """The agent's model has no room for the context. Its episode is truncated, and graded."""
 
 
 class InfraError(RepodromeError):

@@ -15,10 +15,11 @@ from repodrome.harness.agents.human import HumanAgent
 from repodrome.harness.agents.registry import _BUILTIN, get_agent
 from repodrome.tasks.model import Source, Task, VerifierSpec
 from tests.conformance.agent_suite import CHECKS, Check
+from tests.fakes.chat_server import ChatServer, calls
 
 pytestmark = pytest.mark.anyio
 LOOK = {"tool_calls": [{"name": "read_file", "arguments": {"path": "a.py"}}]}
-NAMES = ("oracle", "nop", "scripted", "human")
+NAMES = ("oracle", "nop", "scripted", "human", "openai")
 
 
 @pytest.fixture
@@ -38,6 +39,15 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
 
 
 @pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A model that looks, and is done."""
+    look = calls(("read_file", {"path": "a.py"}))
+    with ChatServer(lambda body: look if len(body["messages"]) == 2 else "Done.") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        yield
+
+
+@pytest.fixture
 def typed() -> Iterator[list[int]]:
     """Descriptors to type at a person's agent."""
     opened: list[int] = []
@@ -53,7 +63,7 @@ def test_every_builtin_agent_is_here() -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", NAMES)
 async def test_conforms(
-    name: str, check: Check, task: Task, tmp_path: Path, typed: list[int]
+    name: str, check: Check, task: Task, tmp_path: Path, typed: list[int], model: None
 ) -> None:
     script = tmp_path / "script.json"
     script.write_text(json.dumps([LOOK, LOOK, "Done."]))
@@ -65,6 +75,6 @@ async def test_conforms(
             os.write(write, b"read_file path=a.py\nsubmit Done.\n")
             os.close(write)
             return HumanAgent(source=read, screen=io.StringIO())
-        return get_agent(f"scripted:{script}" if name == "scripted" else name)
+        return get_agent({"scripted": f"scripted:{script}", "openai": "openai:m"}.get(name, name))
 
     await check(make, task, "bubblewrap")

@@ -100,6 +100,17 @@ def test_what_models_put_around_it() -> None:
     assert not parse_turn(message).malformed
     usage = {"a": 3, "b": -1, "c": True, "d": 10**400, "\ud800": 1, 5: 5, "e": {"f": 1}}
     assert parse_turn({"content": "hi", "usage": usage}).usage == {"a": 3, "?": 1}
+    usage = {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 8, "audio_tokens": 0}}
+    usage |= {"completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 4}}
+    found = parse_turn({"content": "hi", "usage": usage}).usage
+    assert (found.pop("cached_tokens"), found.pop("reasoning_tokens")) == (8, 4)
+    assert found == {"prompt_tokens": 9, "completion_tokens": 5}
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+def test_thoughts(key: str) -> None:
+    assert parse_turn({"content": "hi", key: "Hm \ud800"}).reasoning == "Hm ?"
+    assert parse_turn({"content": "hi", key: ["Hm"]}).reasoning == ""
 
 
 def test_content_parts_are_joined() -> None:
@@ -128,6 +139,9 @@ JSONISH = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["content", "tool_calls", "usage"]), JSONISH) | st.text())
+@given(
+    st.dictionaries(st.sampled_from(["content", "tool_calls", "usage", "reasoning"]), JSONISH)
+    | st.text()
+)
 def test_nothing_raises_and_all_of_it_can_be_stored(action: Any) -> None:
     parse_turn(action).model_dump_json().encode()

@@ -111,6 +111,22 @@ def test_limits(make_task: Callable[..., Task], backend: PlainBackend) -> None:
     play(scenario())
 
 
+def test_an_agent_without_room_for_its_context(task: Task, backend: PlainBackend) -> None:
+    async def scenario() -> None:
+        async with await Episode.start(task, backend=backend) as episode:
+            await episode.step(turn(call("write_file", path="done.txt", content="x")))
+            episode.out_of_context()
+            episode.out_of_context()
+            assert (episode.stop_reason, episode.truncated) == ("max_context", True)
+            with pytest.raises(UsageError, match="max_context"):
+                await episode.step("More.")
+            assert (await episode.score()).total == 1.0
+        with pytest.raises(UsageError, match="closed"):
+            episode.out_of_context()
+
+    play(scenario())
+
+
 def test_idle_time_does_not_count(make_task: Callable[..., Task], backend: PlainBackend) -> None:
     task = make_task(limits=Limits(timeout_sec=0.2))
 

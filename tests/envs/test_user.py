@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 from collections.abc import Callable, Coroutine, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +15,7 @@ from repodrome.envs.user import RecordedUser
 from repodrome.errors import UsageError
 from repodrome.tasks.model import ContextSpec, Limits, Task, ToolsSpec, UserRule, UserSpec
 from tests.envs.conftest import call, turn
+from tests.fakes.chat_server import ChatServer, Reply, refused
 from tests.fakes.plain_sandbox import PlainBackend
 
 WRITE = turn(call("write_file", path="done.txt", content="x"))
@@ -221,52 +219,12 @@ def test_rules_that_make_no_sense(wrong: dict[str, Any]) -> None:
 # -- a model as the user ------------------------------------------------------------------------
 
 
-class Endpoint(ThreadingHTTPServer):
-    """A small OpenAI-compatible API.
-
-    Attributes:
-        answers: status and body of the next answers; the last one stays.
-        asked: the bodies of the requests, and their authorisation.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: list[tuple[int, Any]] = []
-        self.asked: list[tuple[dict[str, Any], str | None]] = []
-
-    def will_say(self, *texts: str) -> None:
-        self.answers = [(200, {"choices": [{"message": {"content": text}}]}) for text in texts]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Endpoint
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append((body, self.headers.get("Authorization")))
-        answers = self.server.answers
-        status, answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        data = json.dumps(answer).encode()
-        found = self.path == "/v1/chat/completions"
-        self.send_response(status if found else 404)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: object) -> None:
-        return None
-
-
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    server = Endpoint()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "k3y")
-    yield server
-    server.shutdown()
-    server.server_close()
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    with ChatServer("[nothing]") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "k3y")
+        yield server
 
 
 @pytest.fixture
@@ -275,9 +233,9 @@ def modelled(make_task: Callable[..., Task]) -> Task:
 
 
 def test_a_model_answers_where_no_rule_does(
-    modelled: Task, endpoint: Endpoint, backend: PlainBackend
+    modelled: Task, endpoint: ChatServer, backend: PlainBackend
 ) -> None:
-    endpoint.will_say("Blue, please.", "[nothing]")
+    endpoint.answers = ["Blue, please.", "[nothing]"]
 
     async def scenario() -> None:
         async with await Episode.start(modelled, backend=backend) as episode:
@@ -297,8 +255,8 @@ def test_a_model_answers_where_no_rule_does(
 
     play(scenario())
     assert len(endpoint.asked) == 2
-    body, authorisation = endpoint.asked[1]
-    assert (body["model"], authorisation) == ("small-one", "Bearer k3y")
+    body = endpoint.asked[1]
+    assert (body["model"], endpoint.keys[1]) == ("small-one", "Bearer k3y")
     assert "Likes blue." in body["messages"][0]["content"]
     assert [message["content"] for message in body["messages"][1:]] == [
         *("Which?", "The first one.", "Which colour?", "Blue, please.", "Painted."),
@@ -306,10 +264,10 @@ def test_a_model_answers_where_no_rule_does(
 
 
 def test_a_model_answers_only_so_often(
-    make_task: Callable[..., Task], endpoint: Endpoint, backend: PlainBackend
+    make_task: Callable[..., Task], endpoint: ChatServer, backend: PlainBackend
 ) -> None:
     task = make_task(user=UserSpec(model="m", max_replies=2))
-    endpoint.will_say("Hm.")
+    endpoint.answers = ["Hm."]
 
     async def scenario() -> None:
         async with await Episode.start(task, backend=backend) as episode:
@@ -321,10 +279,9 @@ def test_a_model_answers_only_so_often(
 
 
 def test_a_busy_api_is_asked_again(
-    modelled: Task, endpoint: Endpoint, backend: PlainBackend
+    modelled: Task, endpoint: ChatServer, backend: PlainBackend
 ) -> None:
-    endpoint.will_say("Blue.")
-    endpoint.answers.insert(0, (503, {"error": "busy"}))
+    endpoint.answers = [refused(503, "busy"), "Blue."]
 
     async def scenario() -> None:
         async with await Episode.start(modelled, backend=backend) as episode:
@@ -334,9 +291,11 @@ def test_a_busy_api_is_asked_again(
     play(scenario())
 
 
-@pytest.mark.parametrize("answer", [(401, {"error": "no"}), (200, {"choices": []}), (200, "x")])
+@pytest.mark.parametrize(
+    "answer", [refused(401, "no"), Reply({"choices": []}), {"role": "assistant", "content": None}]
+)
 def test_a_broken_api_is_no_fault_of_the_agent(
-    modelled: Task, endpoint: Endpoint, backend: PlainBackend, answer: tuple[int, Any]
+    modelled: Task, endpoint: ChatServer, backend: PlainBackend, answer: Any
 ) -> None:
     endpoint.answers = [answer]
 
