@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from repodrome.envs.rewards import communication, effort, misuse
 from repodrome.envs.rewards.registry import _BUILTIN, make_reward
 from repodrome.envs.rewards.rules import read_rules
+from repodrome.harness.agents.openai import OpenAISettings
 from repodrome.harness.cli.app import app
 from repodrome.tasks import model
 from repodrome.tasks.suites import all_task_ids, suite_names
@@ -176,6 +177,20 @@ def test_every_tool_is_documented_with_arguments_and_settings(name: str) -> None
     for one in dataclasses.fields(tool):  # type: ignore[arg-type]
         assert one.name in ("name", "description") or f"`{one.name}`" in part, one.name
     assert f"[`{name}`](#{name})" in text
+
+
+def test_agent_settings_are_documented_with_their_defaults() -> None:
+    part = (ROOT / "docs/agents.md").read_text().split("\n### Settings\n", 1)[1]
+    shown = {
+        key: default
+        for keys, default in re.findall(
+            r"^\| (`\w+`(?:, `\w+`)*) \| (?:`([^`]*)`)? ?\|", part, re.M
+        )
+        for key in re.findall(r"\w+", keys)
+    }
+    for name, field in OpenAISettings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        assert shown.pop(name) == ("" if default is None else json.dumps(default)), name
 
 
 def test_links_lead_somewhere() -> None:
