@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from repodrome.errors import InfraError, ToolError, WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
-from repodrome.tools.files import digest, read_for_edit, relative, remember_edit
+from repodrome.tools.files import digest, off_loop, read_for_edit, relative, remember_edit
 from repodrome.tools.patch_apply import new_content, patched
 from repodrome.tools.patch_format import FilePatch, parse_patch
 from repodrome.tools.text import show_path
 from repodrome.tools.words import named
 from repodrome.tools.workspace import Workspace
+
+MAX_WORK = 32 << 20
+"""Bytes that one patch may have looked through, each hunk (and each of its anchors) looking through
+its file once: 320 hunks in a file of 100 KiB, 8 in one of 4 MiB."""
 
 
 class ApplyPatchArguments(Arguments):
@@ -51,6 +56,21 @@ class _Staged:
 
     workspace: Workspace
     files: dict[str, _File] = field(default_factory=dict)
+    work: int = 0
+
+    def count_work(self, change: FilePatch, size: int) -> None:
+        """Note that a file of so many bytes is looked through for a change's hunks.
+
+        Raises:
+            ToolError: the patch asks for too much of that.
+        """
+        self.work += size * max(1, sum(1 + len(hunk.anchors) for hunk in change.hunks))
+        if self.work > MAX_WORK:
+            raise ToolError(
+                f"{show_path(change.path)}: too many hunks for files this large; send them in "
+                "several patches",
+                code="too_large",
+            )
 
     async def get(self, path: str) -> _File:
         if path not in self.files:
@@ -126,7 +146,8 @@ class ApplyPatch:
         """
         staged = _Staged(context.workspace)
         report: list[str] = []
-        for change in parse_patch(arguments.patch):
+        changes = await off_loop(len(arguments.patch), partial(parse_patch, arguments.patch))
+        for change in changes:
             try:
                 report.append(await self._stage(change, staged))
             except ToolError as error:
@@ -167,9 +188,10 @@ class ApplyPatch:
                 f"there is no file {shown}; find the right path with {named('glob')}",
                 code="not_found",
             )
+        staged.count_work(change, len(file.data))
         # Surrogate escapes bring bytes that are not UTF-8 through unharmed.
         before = file.data.decode("utf-8", "surrogateescape")
-        after = patched(change, before)
+        after = await off_loop(len(file.data), partial(patched, change, before))
         if change.action == "delete":
             if change.hunks and after.strip("\r\n"):
                 raise ToolError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from pydantic import Field
 
 from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
-from repodrome.tools.files import read_for_edit, relative, remember_edit
-from repodrome.tools.nearest import nearest
+from repodrome.tools.files import MAX_EDITED, off_loop, read_for_edit, relative, remember_edit
+from repodrome.tools.nearest import MAX_LINES, nearest
 from repodrome.tools.text import clip_line, count, safe_text, show_path
 from repodrome.tools.words import named
 
@@ -78,41 +79,66 @@ class EditFile:
                     code="not_found",
                 ) from error
             raise
-        # Surrogate escapes bring bytes that are not UTF-8 through unharmed.
-        text = before.decode("utf-8", "surrogateescape")
-        old, new = fit_newlines(text, arguments.old_string, arguments.new_string)
-        found = text.count(old)
-        if not found:
-            advice = nearest(_lines(text), _lines(old.removesuffix("\n")))
-            raise ToolError(
-                f"{_OLD} is not in {shown}; read the file and copy the text exactly",
-                code="no_match",
-                hint=advice or "Nothing in the file is alike.",
-            )
-        if found > 1 and not arguments.replace_all:
-            where = ", ".join(str(line) for line in itertools.islice(_places(text, old), 10))
-            more = ", …" if found > 10 else ""
-            raise ToolError(
-                f"{_OLD} is in {shown} {found:,} times (lines {where}{more}); add lines around "
-                f"it until it is unique, or set {_ALL}=true",
-                code="not_unique",
-            )
-        first = text.count("\n", 0, text.index(old)) + 1
-        changed = text.replace(old, new)
-        after = changed.encode("utf-8", "surrogateescape")
-        if after == before:
-            raise ToolError(
-                f"the replacement leaves the file as it is; {_OLD} and {_NEW} differ only in line "
-                "endings",
-                code="no_change",
-            )
-        await context.workspace.write(arguments.path, after)
-        fresh = remember_edit(context.state, path, before, after)
-        answer = f"edited {shown}: {count(found, 'replacement')}"
+        work = functools.partial(_edited, before, arguments, shown)
+        edit = await off_loop(len(before), work)
+        await context.workspace.write(arguments.path, edit.after)
+        fresh = remember_edit(context.state, path, before, edit.after)
+        answer = f"edited {shown}: {count(edit.replacements, 'replacement')}"
         if not fresh:
             answer += " (the file had changed since you last read it)"
-        answer += "\n" + _snippet(changed, first, new.count("\n") + 1)
-        return ToolOutput(answer, data={"path": path, "replacements": found, "first_line": first})
+        return ToolOutput(
+            f"{answer}\n{edit.snippet}",
+            data={"path": path, "replacements": edit.replacements, "first_line": edit.first_line},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What an edit makes of a file."""
+
+    after: bytes
+    replacements: int
+    first_line: int
+    snippet: str
+
+
+def _edited(before: bytes, arguments: EditFileArguments, shown: str) -> _Edit:
+    # Surrogate escapes bring bytes that are not UTF-8 through unharmed.
+    text = before.decode("utf-8", "surrogateescape")
+    old, new = fit_newlines(text, arguments.old_string, arguments.new_string)
+    found = text.count(old)
+    if not found:
+        advice = nearest(_lines(text, MAX_LINES), _lines(old.removesuffix("\n"), MAX_LINES))
+        raise ToolError(
+            f"{_OLD} is not in {shown}; read the file and copy the text exactly",
+            code="no_match",
+            hint=advice or "Nothing in the file is alike.",
+        )
+    if found > 1 and not arguments.replace_all:
+        where = ", ".join(str(line) for line in itertools.islice(_places(text, old), 10))
+        more = ", …" if found > 10 else ""
+        raise ToolError(
+            f"{_OLD} is in {shown} {found:,} times (lines {where}{more}); add lines around "
+            f"it until it is unique, or set {_ALL}=true",
+            code="not_unique",
+        )
+    # Before it is made: a few characters in millions of places would fill the host's memory.
+    if len(text) + found * (len(new) - len(old)) > MAX_EDITED:
+        raise ToolError(
+            f"{shown} would become larger than {MAX_EDITED >> 20} MiB by {found:,} replacements, "
+            f"too large for this tool; change it with a command, with {named('terminal')}",
+            code="too_large",
+        )
+    first = text.count("\n", 0, text.index(old)) + 1
+    changed = text.replace(old, new)
+    after = changed.encode("utf-8", "surrogateescape")
+    if after == before:
+        raise ToolError(
+            f"the replacement leaves the file as it is; {_OLD} and {_NEW} differ only in line "
+            "endings",
+            code="no_change",
+        )
+    return _Edit(after, found, first, _snippet(changed, first, new.count("\n") + 1))
 
 
 def fit_newlines(text: str, old: str, new: str) -> tuple[str, str]:
@@ -130,8 +156,9 @@ def _crlf(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\n", "\r\n")
 
 
-def _lines(text: str) -> list[str]:
-    return [line.removesuffix("\r") for line in text.split("\n")]
+def _lines(text: str, most: int) -> list[str]:
+    """The first lines of a text."""
+    return [line.removesuffix("\r") for line in text.split("\n", most)[:most]]
 
 
 def _places(text: str, old: str) -> Iterator[int]:
@@ -149,7 +176,7 @@ def _snippet(text: str, first: int, changed: int) -> str:
     """The changed lines with three around them; of long changes only the start."""
     start = max(1, first - 3)
     stop = first + min(changed, 20) + 3
-    lines = _lines(text)
+    lines = _lines(text, stop)
     if lines and not lines[-1]:
         lines.pop()
     return "\n".join(

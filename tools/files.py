@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import posixpath
+from collections.abc import Callable
+from typing import TypeVar
 
 from repodrome.errors import ToolError, WorkspaceError
 from repodrome.tools.base import ToolState
@@ -13,8 +16,12 @@ from repodrome.tools.workspace import FileKind, Workspace
 CHUNK = 1 << 20
 MAX_HASHED = 64 << 20
 """Bytes of a file that its content hash looks at."""
-MAX_EDITED = 16 << 20
-"""Largest file that the edit tools take, in bytes."""
+MAX_EDITED = 4 << 20
+"""Largest file that the edit tools take, in bytes, and that they make."""
+_QUICK = 64 << 10
+"""Bytes of text that are worked on in a moment."""
+
+T = TypeVar("T")
 
 
 def relative(workspace: Workspace, path: str) -> str:
@@ -53,6 +60,12 @@ async def kind_of(workspace: Workspace, path: str) -> FileKind:
     return "file"
 
 
+async def off_loop(size: int, work: Callable[[], T]) -> T:
+    """Do some work on a text of so many bytes, in a thread where it may take long: every other
+    episode of the process waits for what is done on the event loop."""
+    return work() if size <= _QUICK else await asyncio.to_thread(work)
+
+
 def digest(data: bytes) -> str:
     """Content hash, as kept in :attr:`~repodrome.tools.base.ToolState.seen`."""
     return hashlib.blake2b(data[:MAX_HASHED], digest_size=16).hexdigest()
@@ -74,6 +87,7 @@ async def hash_file(workspace: Workspace, path: str) -> str | None:
                 return None
             raise
         hasher.update(data)
+        await asyncio.sleep(0)  # let others have their turn: a read may not wait for anything
         position += len(data)
         if len(data) < CHUNK:
             break

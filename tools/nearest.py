@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from repodrome.tools.text import clip_line, safe_text
 from repodrome.tools.words import named
 
-_MAX_LINES = 50_000
+MAX_LINES = 50_000
+"""So many lines of a file are looked at."""
 _MAX_WANTED = 60
 _MAX_CHARS = 300
 _SHOWN = 12
@@ -30,7 +31,7 @@ def nearest(lines: Sequence[str], wanted: Sequence[str]) -> str:
     """
     if wanted and all(_NUMBERED.match(line) for line in wanted if line.strip()):
         return f"Leave out the line numbers that {named('read_file')} puts before each line."
-    have = [_squeezed(line) for line in lines[:_MAX_LINES]]
+    have = [_squeezed(line) for line in lines[:MAX_LINES]]
     want = [_squeezed(line) for line in wanted[:_MAX_WANTED]]
     start = _best_alignment(have, want)
     if start is None:

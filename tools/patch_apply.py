@@ -36,6 +36,8 @@ def patched(change: FilePatch, text: str) -> str:
     Raises:
         ToolError: a hunk's context is missing or, without a line number or anchor, not unique.
     """
+    if not change.hunks:
+        return text
     ends = "\r\n" if _mostly_crlf(text) else "\n"
     rows = text.split("\n")
     last_has_newline = rows[-1] == ""
@@ -115,13 +117,25 @@ def _place(
 
 
 def _matches(rows: Sequence[str], old: Sequence[str], start: int) -> list[int]:
-    first, length = old[0], len(old)
+    """Every place of ``old``, overlapping ones too, in time linear in the rows whatever they hold
+    (Knuth, Morris and Pratt 1977): blank lines among blank lines must not stall the host."""
+    back = [0] * len(old)  # how much of old still fits behind a mismatch
+    fits = 0
+    for index in range(1, len(old)):
+        while fits and old[index] != old[fits]:
+            fits = back[fits - 1]
+        fits += old[index] == old[fits]
+        back[index] = fits
     found = []
-    for place in range(start, len(rows) - length + 1):
-        if rows[place] == first and all(
-            rows[place + offset] == old[offset] for offset in range(1, length)
-        ):
-            found.append(place)
+    fits = 0
+    for index in range(start, len(rows)):
+        row = rows[index]
+        while fits and row != old[fits]:
+            fits = back[fits - 1]
+        fits += row == old[fits]
+        if fits == len(old):
+            found.append(index + 1 - fits)
+            fits = back[fits - 1]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -133,6 +134,7 @@ class ReadFile:
                 return await self._binary(context, arguments.path, data, kind)
             hasher.update(data)
             window.feed(data)
+            await asyncio.sleep(0)  # let others have their turn: a read may not wait for anything
             size += len(data)
             if len(data) < CHUNK:
                 whole = True

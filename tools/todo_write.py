@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, get_args
@@ -60,20 +61,16 @@ class TodoWrite:
             ToolError: an entry is empty, too long or there twice, there are too many, or more than
                 one would be in progress; the plan stays as it was.
         """
+        self._check_number(len(arguments.todos))
         given = [self._parsed(line) for line in arguments.todos]
-        texts = [todo.text for todo in given]
-        for text in texts:
-            if texts.count(text) > 1:
+        for text, times in Counter(todo.text for todo in given).items():
+            if times > 1:
                 raise ToolError(
                     f"the entry {clip_line(text, 80)!r} is given more than once; give it once",
                     code="invalid_arguments",
                 )
         plan = _merged(context.state.todos, given) if arguments.merge else given
-        if len(plan) > self.max_todos:
-            raise ToolError(
-                f"that makes {len(plan)} entries; the most is {self.max_todos}: make them coarser",
-                code="too_many_todos",
-            )
+        self._check_number(len(plan))
         running = [todo.text for todo in plan if todo.status == "in_progress"]
         if len(running) > 1:
             shown = " and ".join(repr(clip_line(text, 80)) for text in running[:3])
@@ -90,6 +87,13 @@ class TodoWrite:
             "\n".join(rows),
             data={"todos": [dataclasses.asdict(todo) for todo in plan], "unfinished": open_},
         )
+
+    def _check_number(self, entries: int) -> None:
+        if entries > self.max_todos:
+            raise ToolError(
+                f"that makes {entries:,} entries; the most is {self.max_todos}: make them coarser",
+                code="too_many_todos",
+            )
 
     def _parsed(self, line: str) -> Todo:
         head, colon, rest = line.partition(":")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import anyio
 import pytest
 
 from tests.tools.conftest import Desk
@@ -62,15 +63,24 @@ async def test_edit_keeps_line_endings_bom_and_bytes(desk: Desk) -> None:
 
 
 async def test_a_missing_string_in_a_huge_file_is_answered_quickly(desk: Desk) -> None:
-    desk.put("big.txt", "some words in a line that go on\n" * 300_000)
+    desk.put("big.txt", "some words in a line that go on\n" * 100_000)
     started = time.perf_counter()
     text = await desk.fails(
         "no_match", "edit_file", path="big.txt", old_string="some words go\n" * 50, new_string=""
     )
     assert time.perf_counter() - started < 5
     assert len(text) < 5000
-    desk.put("huge", b"x" * (17 << 20))
+    desk.put("huge", b"x" * (5 << 20))
     await desk.fails("too_large", "edit_file", path="huge", old_string="y", new_string="")
+
+
+async def test_replacements_that_would_fill_memory_are_refused(desk: Desk) -> None:
+    file = desk.put("a.txt", "x" * 1_000_000)
+    arguments = {"path": "a.txt", "old_string": "x", "new_string": "y" * 1_000_000}
+    assert "1,000,000 replacements" in await desk.fails(
+        "too_large", "edit_file", **arguments, replace_all=True
+    )
+    assert file.read_text() == "x" * 1_000_000
 
 
 async def test_overwriting_needs_a_read_that_is_still_true(desk: Desk) -> None:
@@ -298,3 +308,29 @@ async def test_patch_can_touch_a_file_twice_and_insert(desk: Desk) -> None:
     patch = "--- a/q.sql\n+++ b/q.sql\n@@ -1,2 +1,2 @@\n--- old\n+++ new\n select 1;\n"
     await desk.ok("apply_patch", patch=patch)
     assert sql.read_text() == "++ new\nselect 1;\n"
+
+
+async def test_patches_made_to_take_for_ever_are_answered(desk: Desk) -> None:
+    blank = "\n" * 1_000_000
+    desk.put("blank.txt", blank)
+    hunk = "@@\n" + " \n" * 3000 + "-x\n"
+    start = "*** Begin Patch\n*** Update File: blank.txt\n"
+    with anyio.fail_after(60):
+        await desk.fails("no_match", "apply_patch", patch=f"{start}{hunk}*** End Patch\n")
+        text = await desk.fails(
+            "too_large", "apply_patch", patch=start + "@@ no\n+x\n" * 1000 + "*** End Patch\n"
+        )
+        assert "several patches" in text
+        copies = "".join(
+            f"diff --git a/blank.txt b/{n}\ncopy from blank.txt\ncopy to {n}\n" for n in range(99)
+        )
+        await desk.fails("too_large", "apply_patch", patch=copies)
+    assert os.listdir(desk.path) == ["blank.txt"]
+    assert (desk.path / "blank.txt").read_text() == blank
+
+
+async def test_overlapping_context_is_found_where_the_number_says(desk: Desk) -> None:
+    file = desk.put("a.txt", "a\nb\na\nb\na\nc\n")
+    hunk = "--- a/a.txt\n+++ b/a.txt\n@@ -3,3 +3,3 @@\n a\n-b\n+B\n a\n"
+    await desk.ok("apply_patch", patch=hunk)
+    assert file.read_text() == "a\nb\na\nB\na\nc\n"
