@@ -14,6 +14,7 @@ from pathlib import Path
 
 from repodrome.errors import TaskFormatError
 from repodrome.tasks.model import SourceEdit, Task
+from repodrome.tasks.python_source import parse
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SCOPES = (*_FUNCTIONS, ast.ClassDef)
@@ -106,7 +107,7 @@ def _python_edited(before: bytes, edit: SourceEdit) -> bytes:
         else:
             text = source.stubbed(symbol, nodes, edit.keep_docstring)
     try:
-        ast.parse(text)
+        parse(text)
     except SyntaxError as exc:
         raise EditError(
             f"the result is no Python any more (line {exc.lineno}: {exc.msg})",
@@ -121,7 +122,7 @@ class _Python:
     def __init__(self, text: bytes) -> None:
         try:
             text.decode("utf-8")
-            self.tree = ast.parse(text)
+            self.tree = parse(text)
         except (SyntaxError, ValueError) as exc:
             raise EditError(f"is no UTF-8 Python source ({exc})", "use 'replace' instead") from None
         self.lines = _LINES.findall(text)

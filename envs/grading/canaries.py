@@ -22,6 +22,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from repodrome.envs.grading.comparisons import can_be_perturbed, insert, parse, perturb, tree_of
+from repodrome.tasks import python_source
 
 _MAX_FILES = 3
 _MAX_BODY = 40  # statements, nested ones included; a cheap test rather than a long one
@@ -233,7 +234,7 @@ def _false_assertion(draw: random.SystemRandom) -> list[ast.stmt]:
     left = draw.randrange(2, 90)
     right = left + draw.randrange(1, 9)
     name = draw.choice(("result", "count", "size", "value", "total"))
-    return ast.parse(f"{name}_ = {left}\nassert {name}_ == {right}").body
+    return python_source.parse(f"{name}_ = {left}\nassert {name}_ == {right}").body
 
 
 def _clone(
@@ -250,7 +251,7 @@ def _clone(
         return None
     after, indent = room
     if candidate is None:
-        empty = ast.parse("def test_usual(): pass").body[0]
+        empty = python_source.parse("def test_usual(): pass").body[0]
         assert isinstance(empty, ast.FunctionDef)
         clone = empty
     else:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from repodrome.tasks import python_source
+
 _LENIENT = ("approx", "any", "mock", "match")
 
 
@@ -29,7 +31,7 @@ def insert(source: bytes, texts: Sequence[tuple[int, str]]) -> bytes:
 def parse(source: bytes) -> ast.Module | None:
     """A module, None where the source can't be read."""
     try:
-        return ast.parse(source)
+        return python_source.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return None
 

@@ -19,6 +19,7 @@ from repodrome.envs.grading.pytest_run import PytestRun, run_pytest
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 from repodrome.errors import GradingError
 from repodrome.tasks.globs import covers
+from repodrome.tasks.python_source import parse
 
 _TESTS = ("**/test_*.py", "**/*_test.py")
 _LEAST_SECONDS = 5.0
@@ -48,7 +49,7 @@ def read_mutants(folder: Path) -> dict[str, dict[str, bytes]]:
 def rewritten(source: bytes) -> bytes:
     """Python that does the same under another text; unreadable source comes back as it is."""
     try:
-        text = ast.unparse(ast.parse(source))
+        text = ast.unparse(parse(source))
     except (SyntaxError, ValueError, RecursionError):
         return source
     return f"{text}\n\n# {secrets.token_hex(8)}\n".encode("utf-8", "surrogatepass")

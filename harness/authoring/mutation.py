@@ -14,6 +14,8 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from repodrome.tasks.python_source import parse
+
 _COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -64,7 +66,7 @@ def mutants(source: bytes, lines: Collection[int], *, most: int, seed: int = 0) 
         lines: numbers, from 1.
     """
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return ()
     skipped = _skipped(tree)

@@ -25,6 +25,7 @@ from repodrome.harness.audit.corpus import Case, load
 from repodrome.harness.authoring.findings import Finding, error, note
 from repodrome.harness.authoring.mutation import Mutant, mutants
 from repodrome.tasks.model import Task
+from repodrome.tasks.python_source import parse
 
 MOST_MUTANTS = 24
 SECONDS = 300.0
@@ -309,7 +310,7 @@ def _held_out(subject: _Subject) -> float | None:
 def _cases(source: bytes) -> dict[str, set[str]]:
     """Name of each test → its assertions as text."""
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return {}
     found: dict[str, set[str]] = {}
