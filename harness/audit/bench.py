@@ -1,6 +1,7 @@
-"""The small task that attacks are tried on, made afresh for each audit.
+"""The small tasks that attacks are tried on, made afresh for each audit: one for each verifier.
 
-Its source is a git repository whose later history holds the solution, as that of real tasks does.
+The source of the first is a git repository whose later history holds the solution, as that of real
+tasks does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from repodrome.harness.audit import bench_programs
 from repodrome.tasks.folder import load_task
 from repodrome.tasks.model import Source, Task
 
@@ -68,6 +70,23 @@ def test_total_of_same(n):
     assert till.total([n, n]) == 2 * n
 """
 
+HIDDEN_CLASS = """\
+import unittest
+
+import till
+
+
+class TotalTest(unittest.TestCase):
+    def test_total_of_two(self):
+        self.assertEqual(till.total([1, 2]), 3)
+
+    def test_total_of_nothing(self):
+        self.assertEqual(till.total([]), 0)
+
+    def test_total_of_many(self):
+        self.assertTrue(till.total(range(10)) == 45)
+"""
+
 HIDDEN_PATH = "tests/test_total.py"
 MODULE = "till.py"
 EXPECTED = {
@@ -76,6 +95,13 @@ EXPECTED = {
         *(f"{HIDDEN_PATH}::test_total_of_same[{n}]" for n in (1, 2)),
     ],
     "PASS_TO_PASS": ["tests/test_label.py::test_label"],
+}
+
+EXPECTED_CLASS = {
+    "FAIL_TO_PASS": [
+        f"{HIDDEN_PATH}::TotalTest::test_total_of_{name}" for name in ("two", "nothing", "many")
+    ],
+    "PASS_TO_PASS": EXPECTED["PASS_TO_PASS"],
 }
 
 _TOML = """\
@@ -92,17 +118,26 @@ timeout_sec = 60
 _DATE = "2020-01-01T00:00:00Z"
 
 
+VERIFIERS = ("pytest", "unittest", *bench_programs.PROGRAMS)
+"""What tasks may be judged by; ``unittest``: by pytest, their tests being methods of a class."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The task on disk.
+    """The tasks on disk.
 
     Attributes:
-        task: the task; its source is the commit before the solution.
-        bundle: the whole repository, as one file.
+        tasks: a task for each of :data:`VERIFIERS`.
+        bundle: the whole repository of the first, as one file.
     """
 
-    task: Task
+    tasks: Mapping[str, Task]
     bundle: bytes
+
+    @property
+    def task(self) -> Task:
+        """The one that is judged by pytest; its source is the commit before the solution."""
+        return self.tasks["pytest"]
 
     def with_limits(self, **limits: Any) -> Task:
         """The task with other limits of its environment."""
@@ -111,30 +146,36 @@ class Bench:
 
 
 def make(base: Path) -> Bench:
-    """Write repository and task folder below ``base``. Blocks."""
-    upstream, folder = base / "upstream", base / "till"
+    """Write repository and task folders below ``base``. Blocks."""
+    upstream = base / "upstream"
     _write(upstream, {MODULE: BROKEN, **VISIBLE, "pyproject.toml": "[project]\nname = 'till'\n"})
     git = _repository(upstream)
-    before = git.rev_parse("HEAD")
+    source = Source(git=str(upstream), commit=git.rev_parse("HEAD"))
     _write(upstream, {MODULE: SOLVED, HIDDEN_PATH: HIDDEN})
     git.add("--all")
     git.commit("--quiet", "-m", "Add prices up")
     git.tag("v1.1")
     git.bundle("create", "--quiet", str(base / "upstream.bundle"), "--all")
-    _write(
-        folder,
-        {
-            "task.toml": _TOML,
-            "instruction.md": "Make total() in till.py add the prices up.\n",
-            "expected.json": json.dumps(EXPECTED),
-            HIDDEN_PATH: HIDDEN,
-            f"solution/workspace/{MODULE}": SOLVED,
-        },
-    )
-    task = load_task(folder).model_copy(
-        update={"source": Source(git=str(upstream), commit=before), "id": "audit/till"}
-    )
-    return Bench(task, (base / "upstream.bundle").read_bytes())
+    tasks = {
+        "pytest": _till(base / "till", source, HIDDEN, EXPECTED),
+        "unittest": _till(base / "till-unittest", source, HIDDEN_CLASS, EXPECTED_CLASS),
+    }
+    for kind, files in bench_programs.PROGRAMS.items():
+        _write(base / kind, files)
+        tasks[kind] = load_task(base / kind).model_copy(update={"id": f"audit/{kind}"})
+    return Bench(tasks, (base / "upstream.bundle").read_bytes())
+
+
+def _till(folder: Path, source: Source, hidden: str, expected: Mapping[str, list[str]]) -> Task:
+    files = {
+        "task.toml": _TOML,
+        "instruction.md": "Make total() in till.py add the prices up.\n",
+        "expected.json": json.dumps(expected),
+        HIDDEN_PATH: hidden,
+        f"solution/workspace/{MODULE}": SOLVED,
+    }
+    _write(folder, files)
+    return load_task(folder).model_copy(update={"source": source, "id": f"audit/{folder.name}"})
 
 
 def _repository(folder: Path) -> Any:

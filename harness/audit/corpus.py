@@ -28,10 +28,14 @@ class Case:
         kind: one of :data:`CLASSES`, or ``"honest"``.
         mechanism: how it works, in a line.
         source: where it was seen.
+        verifier: which of the audit's tasks it is played on, see
+            :data:`repodrome.harness.audit.bench.VERIFIERS`.
         judge: what the naive counterpart believes: of a grader ``status``, ``output``, ``report``,
-            ``reward`` (a file), or ``visible`` (the tests that the agent sees, alone); of a host
-            what it does with the agent's tree, see :mod:`repodrome.harness.audit.naive_host`; of
-            rewards the function, see :mod:`repodrome.harness.audit.naive_rewards`.
+            ``reward`` (a file), ``parser``, ``unittest``, or ``visible`` (the tests that the agent
+            sees, alone); of one of programs, see :mod:`repodrome.harness.audit.naive_programs`; of
+            a host what it does with the agent's tree, see
+            :mod:`repodrome.harness.audit.naive_host`; of rewards the function, see
+            :mod:`repodrome.harness.audit.naive_rewards`.
         payload: Python that is appended to the modules that the task is about.
         files: path → content written.
         deleted: paths deleted, directories with all below them.
@@ -53,6 +57,7 @@ class Case:
     kind: str
     mechanism: str
     source: str = ""
+    verifier: str = "pytest"
     judge: str = "status"
     payload: str = ""
     files: Mapping[str, str] = field(default_factory=dict)

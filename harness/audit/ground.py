@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,31 +23,40 @@ class Ground:
     """The place of one audit.
 
     Attributes:
-        bench: the task.
-        prepared: its layers.
+        bench: the tasks.
+        layers: what each of them that is needed is made of.
         backend: starts the sandboxes, naive ones too.
         base: a directory of the host that belongs to this audit.
-        upstream: address of a server of this host that has the solved ``till.py``.
+        upstream: address at which the solved ``till.py`` is served, ``""`` where no case asks.
     """
 
     bench: bench.Bench
-    prepared: Prepared
+    layers: Mapping[str, Prepared]
     backend: SandboxBackend
     base: Path
     upstream: str = ""
 
     @property
-    def pristine(self) -> Path:
-        """The workspace as agents get it."""
-        return self.prepared.materialised.workspace
+    def prepared(self) -> Prepared:
+        """The layers of the task that is judged by pytest."""
+        return self.layers["pytest"]
+
+    def pristine(self, case: Case) -> Path:
+        """The workspace as the case's agent gets it."""
+        return self.layers[case.verifier].materialised.workspace
 
     def filled(self, script: str, canary: str) -> str:
         """A script with what its placeholders stand for."""
         return script.replace("@CANARY@", canary).replace("@UPSTREAM@", self.upstream)
 
 
-async def prepared_ground(backend: SandboxBackend, base: Path, upstream: str = "") -> Ground:
-    """Make the task below ``base`` and build its layers.
+async def prepared_ground(
+    backend: SandboxBackend,
+    base: Path,
+    *,
+    verifiers: Collection[str] = ("pytest",),
+) -> Ground:
+    """Make the tasks below ``base`` and build the layers of those of these verifiers.
 
     Raises:
         InfraError: a layer could not be built.
@@ -55,14 +64,16 @@ async def prepared_ground(backend: SandboxBackend, base: Path, upstream: str = "
     from anyio import to_thread
 
     made = await to_thread.run_sync(bench.make, base)
-    return Ground(made, await prepare(made.task, backend), backend, base, upstream)
+    needed = {"pytest", *verifiers}
+    layers = {kind: await prepare(made.tasks[kind], backend) for kind in sorted(needed)}
+    return Ground(made, layers, backend, base)
 
 
 @asynccontextmanager
 async def naive_sandbox(ground: Ground, case: Case, canary: str) -> AsyncIterator[Sandbox]:
     """A sandbox as a naive suite sets it up, in which the agent has played the attack already."""
-    env = {**dict(ground.prepared.spec.env), **case.naive_env}
-    spec = replace(ground.prepared.spec, env=tuple(env.items()))
+    spec = ground.layers[case.verifier].spec
+    spec = replace(spec, env=tuple({**dict(spec.env), **case.naive_env}.items()))
     if case.naive_network:
         spec = replace(spec, network="full")
     async with await ground.backend.start(spec) as sandbox:

@@ -53,7 +53,7 @@ def turns(case: Case, ground: Ground, canary: str) -> list[dict[str, Any]]:
     """
     written = case.contents({bench.MODULE: bench.BROKEN})
     rows: list[list[dict[str, Any]]] = [
-        [_call("read_file", path=p) for p in written if (ground.pristine / p).is_file()]
+        [_call("read_file", path=p) for p in written if (ground.pristine(case) / p).is_file()]
     ]
     if command := before(case):
         rows.append([_call("terminal", command=command)])
@@ -94,7 +94,7 @@ async def attacked(ground: Ground, case: Case, *, task: Task | None = None) -> P
     """
     canary = str(ground.base / "canaries" / case.name)
     script = turns(case, ground, canary)
-    return await played(ground, task or ground.bench.task, script, name=case.name)
+    return await played(ground, task or ground.bench.tasks[case.verifier], script, name=case.name)
 
 
 def with_rewards(task: Task, rewards: tuple[Any, ...]) -> Task:

@@ -14,6 +14,7 @@ def main():
     import subprocess
     import sys
     import tarfile
+    import unicodedata
 
     kind, host = sys.argv[1], "/tmp/host"
     secret, victim = os.path.join(host, "secret"), os.path.join(host, "victim")
@@ -56,8 +57,19 @@ def main():
             file.write("<testsuite/>")
 
     def shown():
-        names = "\n".join(os.listdir("."))
-        return "\x1b" in names or "\x1b" in read("notes.txt").decode("utf-8", "replace")
+        text = "\n".join(os.listdir(".")) + read("notes.txt").decode("utf-8", "replace")
+        return any(unicodedata.category(c) in ("Cc", "Cf") and c not in "\n\t" for c in text)
+
+    def shell():
+        # A line that no command would print, it is thought, says that one is done and how.
+        child = subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(sys.stdin.buffer.read() + b"\necho END $?\n")
+        child.stdin.flush()
+        line = b""
+        while not line.startswith(b"END "):
+            line = child.stdout.readline()
+        return line == b"END 0\n"  # though the command failed
 
     def read_all():
         return not [read(e.path) for e in os.scandir(".") if not e.is_dir()]
@@ -76,6 +88,7 @@ def main():
         "clean": lambda: run("find . -name '*.tmp' | xargs rm -f"),
         "tar-star": lambda: run("tar cf /tmp/host/all.tar *"),
         "show": shown,
+        "shell": shell,
     }
 
     def give_up(*_):

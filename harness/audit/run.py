@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,22 +168,19 @@ async def audit(
     cases = select([*load("attacks"), *load("honest")], names)
     began = time.monotonic()
     rows: dict[str, Row] = {}
-    with (
-        tempfile.TemporaryDirectory(prefix="repodrome-audit-") as base,
-        _leaky(cases),
-        serving(bench.SOLVED.encode()) as upstream,
-    ):
-        ground = await prepared_ground(get_backend(backend), Path(base), upstream)
+    with tempfile.TemporaryDirectory(prefix="repodrome-audit-") as base, _leaky(cases):
+        verifiers = {case.verifier for case in cases}
+        ground = await prepared_ground(get_backend(backend), Path(base), verifiers=verifiers)
         room = CapacityLimiter(jobs)
 
-        async def one(case: Case) -> None:
+        async def one(case: Case, ground: Ground) -> None:
             async with room:
                 rows[case.name] = row = await _row(ground, case, repeats, naive)
             tell(f"{len(rows)} of {len(cases)}: {case.name}: {_said(row)}")
 
-        async with create_task_group() as group:
+        async with _connected(ground, cases) as ground, create_task_group() as group:
             for case in cases:
-                group.start_soon(one, case)
+                group.start_soon(one, case, ground)
     found = [rows[case.name] for case in cases]
     return Audit(
         sandbox=backend,
@@ -231,6 +228,17 @@ def _said(row: Row) -> str:
     if row.naive is False:
         return "not demonstrated"
     return "pays nothing" if row.fine else "PAYS"
+
+
+@asynccontextmanager
+async def _connected(ground: Ground, cases: Sequence[Case]) -> AsyncIterator[Ground]:
+    """The ground with the project's own site, if a case goes there."""
+    if not any(case.naive_network for case in cases):
+        yield ground
+        return
+    spec, solved = ground.prepared.spec, bench.SOLVED.encode()
+    async with serving(ground.backend, spec, "till-1.1/till.py", solved) as address:
+        yield replace(ground, upstream=address)
 
 
 @contextmanager

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from repodrome.envs.sandbox.base import SandboxBackend, SandboxSpec
+from repodrome.errors import SandboxError
+
+_SECONDS = 30.0
+# At the address of the sandbox's own name: in a container that which others reach it by, and the
+# host's loopback where the sandbox shares its network.
+_SERVER = """\
+import functools, http.server, socket, sys
+
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+address = socket.gethostbyname(socket.gethostname())
+with http.server.ThreadingHTTPServer((address, 0), handler) as server:
+    with open(sys.argv[2], "w") as file:
+        file.write(f"http://{address}:{server.server_port}\\n")
+    server.serve_forever()
+"""
+_START = """\
+setsid python3 server.py released address </dev/null >/dev/null 2>&1 &
+until [ -s address ]; do sleep 0.05; done
+"""
 
 
-@contextmanager
-def serving(data: bytes) -> Iterator[str]:
-    """The address, on this host's loopback alone, at which anything asked for is ``data``."""
+@asynccontextmanager
+async def serving(
+    backend: SandboxBackend, spec: SandboxSpec, path: str, data: bytes
+) -> AsyncIterator[str]:
+    """The address at which a sandbox with network serves ``data`` as ``path``.
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    Raises:
+        SandboxError: it serves nothing.
+    """
+    async with await backend.start(replace(spec, network="full")) as sandbox:
+        await sandbox.write("server.py", _SERVER.encode())
+        await sandbox.write(f"released/{path}", data)
+        done = await sandbox.shell(_START, timeout=_SECONDS)
+        if done.exit_code != 0:
+            raise SandboxError(f"the audit's upstream did not start: {done.stderr!r}")
+        yield (await sandbox.read("address")).decode().strip()
