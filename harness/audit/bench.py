@@ -78,13 +78,13 @@ import till
 
 class TotalTest(unittest.TestCase):
     def test_total_of_two(self):
-        self.assertEqual(till.total([1, 2]), 3)
+        self.assertTrue(till.total([1, 2]) == 3)
 
     def test_total_of_nothing(self):
-        self.assertEqual(till.total([]), 0)
+        self.assertFalse(till.total([]))
 
     def test_total_of_many(self):
-        self.assertTrue(till.total(range(10)) == 45)
+        self.assertIn(till.total(range(10)), [45])
 """
 
 HIDDEN_PATH = "tests/test_total.py"

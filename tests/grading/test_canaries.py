@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import unittest
+from typing import Any
 
 import pytest
 
@@ -142,3 +144,55 @@ def test_comparisons_are_perturbed_where_the_agents_code_runs() -> None:
     for _ in range(20):
         _, canaries = plant(files, [*asked, "tests/test_a.py::test_a"], asked=asked)
         assert next(c.origin for c in canaries if c.shape == "perturbed") in asked
+
+
+TRUE = (
+    *("assertTrue(1 < 2)", "assertFalse(2 < 1)", "assertNotEqual(1, 2)", "assertIs(1, 1)"),
+    *("assertIsNone(None)", "assertIn(1, [1])", "assertNotIn(1, [])", "assertGreater(2, 1)"),
+    *("assertGreaterEqual(2, 2)", "assertLess(1, 2)", "assertLessEqual(2, 2)"),
+    *("assertIsInstance(1, int)", "assertAlmostEqual(1, 1)", "assertListEqual([1], [1])"),
+    *("assertCountEqual([1], [1])", "assertEqual(1, 1)"),
+)
+
+
+@pytest.mark.parametrize("assertion", TRUE)
+def test_methods_of_unittest_end_a_clone_of_a_test_that_uses_them(assertion: str) -> None:
+    source = (
+        "import unittest\n\n\nclass TestA(unittest.TestCase):\n    def test_one(self):\n"
+        f"        self.{assertion}\n"
+    )
+    text, ids, _ = planted(source.encode(), "TestA::test_one")
+    assert ids
+    method = assertion.partition("(")[0]
+    for test in ids:
+        names: dict[str, Any] = {}
+        exec(text, names)
+        case = names["TestA"](test.rpartition("::")[2])
+        result = unittest.TestResult()
+        case.run(result)
+        assert result.failures and not result.errors
+        # Where the method says nothing any more, a clone passes as the test itself does.
+        setattr(names["TestA"], method, lambda *_: None)
+        result = unittest.TestResult()
+        case.run(result)
+        assert result.wasSuccessful()
+
+
+def test_a_method_that_the_tests_define_themselves_is_not_used() -> None:
+    source = CLASS.replace(b"def setUp(self):", b"def assertTrue(self, x):").replace(
+        b"self.assertEqual(self.x, 1)", b"self.assertTrue(1)"
+    )
+    for _ in range(8):
+        text, ids, _ = planted(source, "TestA::test_one")
+        assert text.count("self.assertTrue(") == 1 + len(ids)  # the test's own each, no other
+
+
+def test_one_is_of_an_asked_for_test_even_where_only_others_compare() -> None:
+    other = b"def test_a():\n    assert f() == 1\n"
+    files = {"a.py": other, "b.py": b"def test_b():\n    assert g()\n"}
+    for _ in range(20):
+        _, canaries = plant(files, ["a.py::test_a", "b.py::test_b"], asked=["b.py::test_b"])
+        assert {c.origin: c.shape for c in canaries} == {
+            "a.py::test_a": "perturbed",
+            "b.py::test_b": "appended",
+        }
