@@ -105,9 +105,7 @@ class _Staged:
                 await self._put(path, file.data, file.executable)
         except ToolError as error:
             await self._undo(done)
-            raise WorkspaceError(
-                f"{show_path(done[-1][0])}: {error}. Nothing was changed", code=error.code
-            ) from error
+            raise WorkspaceError(f"{error}. Nothing was changed", code=error.code) from error
 
     async def _undo(self, done: list[tuple[str, _File]]) -> None:
         for path, file in reversed(done):

@@ -37,13 +37,14 @@ alive() {
 _START = (
     _SINCE
     + """base=$1/$3; mkdir -p "$1" && rm -f "$base".* && mkfifo "$base.in" || exit 1
+echo 0 0 0 >"$base.pid" || exit 1  # a full disk is met before anything runs
 read -r pid hold < <(exec setsid bash -c '
-  exec 3>&1 >>"$2" 2>&1 9<>"$1.in"
+  exec 3>&1 >>"$2" 2>&1 9<>"$1.in" || exit 1
   sleep 2147483647 >/dev/null 2>&1 3>&- & hold=$!; disown
   exec <"$1.in" 9>&-; echo "$$ $hold" >&3; exec 3>&-
   bash -c "$3"; status=$?; kill $hold 2>/dev/null; echo $status >"$1.exit"
 ' job "$base" "$2" "$4") || exit 1
-echo "$pid $hold $(since "$pid")" >"$base.pid"
+echo "$pid $hold $(since "$pid")" >"$base.pid" || { kill -KILL -- "-$pid"; exit 1; }
 """
 )
 

@@ -97,7 +97,12 @@ class ReadLints:
             InfraError: a linter can't be run.
         """
         linters = self._linters()
-        given = [relative(context.workspace, path) for path in arguments.paths]
+        given = list(dict.fromkeys(relative(context.workspace, path) for path in arguments.paths))
+        if len(given) > self.max_files:
+            raise ToolError(
+                f"{len(given):,} paths are given; the most is {self.max_files}: name directories",
+                code="invalid_arguments",
+            )
         chosen = await self._choose(given, linters, context)
         found = await lint(chosen.files, linters)
         return self._answer(found, chosen)

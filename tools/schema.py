@@ -21,6 +21,9 @@ _KEPT = (
     "type", "description", "enum", "default", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "minLength", "maxLength", "pattern", "minItems", "maxItems",
 )  # fmt: skip
+_MOST = 10_000
+"""Arguments of a call, and entries of a list, that are looked at: checking takes its time."""
+_LARGEST = 1 << 63
 _SCALARS = ("string", "integer", "number", "boolean")
 _NAMES = {
     "string_type": "a string",
@@ -144,8 +147,11 @@ def _plain(shown: Presented, given: Mapping[str, Any]) -> dict[str, Any]:
     own_names = {name: own for own, name in shown.parameters.items()}
     lenient = shown.checks == "lenient"
     plain: dict[str, Any] = {}
+    if len(given) > _MOST:
+        raise _wrong(shown, [f"{len(given):,} arguments; legal are {', '.join(own_names)}"])
     for key, value in given.items():
         name = str(key)
+        _check_size(shown, name, value)
         own = own_names.get(name)
         _check_unicode(shown, name, value, own or "")
         if own is None:
@@ -170,6 +176,17 @@ def _wrong(shown: Presented, lines: list[str]) -> ToolError:
         f"wrong arguments for {shown.name}:\n" + "\n".join(f"- {line}" for line in lines),
         code="invalid_arguments",
     )
+
+
+def _check_size(shown: Presented, name: str, value: Any) -> None:
+    """Refuse what no call needs, and what would hold everybody up or can't be printed."""
+    line = ""
+    if isinstance(value, list) and len(value) > _MOST:
+        line = f"holds {len(value):,} entries; the most is {_MOST:,}"
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        line = "is too large a number"
+    if line:
+        raise _wrong(shown, [f"{safe_text(clip_line(name, 100))} {line}"])
 
 
 def _check_unicode(shown: Presented, name: str, value: Any, own: str) -> None:
@@ -229,11 +246,24 @@ def _problem(shown: Presented, problem: Mapping[str, Any]) -> str:
     given = _shown(problem["input"])
     if kind in _NAMES:
         fix = ""
-        if isinstance(problem["input"], str) and kind not in ("string_unicode", "string_type"):
+        if isinstance(problem["input"], str) and _reads_as(kind, problem["input"]):
             fix = "; write it without quotes"
         return f"{name} must be {_NAMES[kind]}, not {given}{fix}"
     message = str(problem["msg"])
     return f"{name}: {message[:1].lower()}{message[1:]}; given {given}"
+
+
+def _reads_as(kind: str, text: str) -> bool:
+    """Whether a text is the value that was wanted, in quotes."""
+    try:
+        value = json.loads(text[:10_000])
+    except (ValueError, RecursionError):
+        return False
+    if isinstance(value, bool):
+        return kind == "bool_type"
+    if isinstance(value, int):
+        return kind in ("int_type", "float_type")
+    return kind == {float: "float_type", list: "list_type"}.get(type(value))
 
 
 def _shown(value: Any) -> str:

@@ -83,7 +83,8 @@ class TerminalJob:
                     f"{named('terminal_job.input')} is empty; give the text to write",
                     code="invalid_arguments",
                 )
-            _check(await jobs.feed(number, arguments.input, self.input_timeout), number)
+            fed = await jobs.feed(number, arguments.input, self.input_timeout)
+            _check(fed, number, feeding=True)
             return await self._output(jobs, number, wait)
         if arguments.action == "end_input":
             _check(await jobs.end_input(number), number)
@@ -134,7 +135,7 @@ def _number(jobs: Jobs, wanted: int) -> int:
     return wanted or known
 
 
-def _check(result: CommandResult, number: int) -> None:
+def _check(result: CommandResult, number: int, *, feeding: bool = False) -> None:
     """Raise for what a script of :class:`Jobs` refused."""
     if result.exit_code == NOT_RUNNING:
         raise ToolError(
@@ -145,11 +146,11 @@ def _check(result: CommandResult, number: int) -> None:
     if result.exit_code == INPUT_ENDED:
         raise ToolError(f"the input of job {number} was ended before", code="input_ended")
     if result.timed_out:
-        raise ToolError(
-            f"job {number} doesn't read its input: some of the text may be waiting there; look at "
-            "its output, or stop it",
-            code="timeout",
-        )
+        problem = "doesn't answer; end it with a command"
+        if feeding:
+            problem = "doesn't read its input: some of the text may be waiting there; look at its "
+            problem += "output, or stop it"
+        raise ToolError(f"job {number} {problem}", code="timeout")
     if result.exit_code != 0:
         problem = safe_text(result.stderr[:500].decode("utf-8", "replace")).strip()
         raise ToolError(f"job {number} can't be reached: {problem}", code="failed")

@@ -27,10 +27,10 @@ Check = Callable[[Tool, Mapping[str, Any], Workspace], Awaitable[None]]
 
 _WRONG: dict[str, list[Any]] = {
     "string": [5, True, ["a"], {"a": 1}],
-    "integer": ["5", 1.5, True, [1]],
+    "integer": ["5", 1.5, True, [1], 10**5000],
     "number": ["5", True, {}],
     "boolean": ["true", 1, 0.0],
-    "array": ["a", 1, [1], [None], [["a"]], {"0": "a"}],
+    "array": ["a", 1, [1], [None], [["a"]], {"0": "a"}, [1] * 500_000],
 }
 _PATIENCE = 60.0
 """Seconds after which a call hangs, to the suite."""
@@ -131,6 +131,14 @@ async def refuses_unknown_arguments(
     outcome = await _call(tool, {**legal, "no_such_thing": 1}, workspace)
     assert outcome.error_code == "invalid_arguments"
     assert "no_such_thing" in outcome.text
+
+
+async def refuses_absurdly_many_arguments(
+    tool: Tool, legal: Mapping[str, Any], workspace: Workspace
+) -> None:
+    outcome = await _call(tool, {**legal, **{f"n{n}": n for n in range(200_000)}}, workspace)
+    assert outcome.error_code == "invalid_arguments"
+    assert len(outcome.text) < 2000
 
 
 async def refuses_missing_arguments(
@@ -268,6 +276,7 @@ CHECKS: tuple[Check, ...] = (
     takes_json_text_and_null_for_optional,
     refuses_what_is_not_an_object,
     refuses_unknown_arguments,
+    refuses_absurdly_many_arguments,
     refuses_missing_arguments,
     refuses_wrong_types,
     refuses_paths_out_of_the_workspace,

@@ -77,6 +77,28 @@ async def test_background_jobs_outlive_their_command_and_can_be_stopped(sandbox:
         await other.close()
 
 
+async def test_a_job_that_cant_be_kept_is_never_started(sandbox: Sandbox) -> None:
+    box, context = Toolbox.build(), ToolContext(sandbox, ToolState())
+
+    async def fails(command: str) -> str:
+        arguments = {"command": command, "background": True}
+        outcome = await box.call("terminal", arguments, context)
+        assert outcome.error_code in ("failed", "disk_full", "permission"), outcome.text
+        running = await sandbox.exec(["pgrep", "-f", "sleep 4321"])
+        assert running.stdout == b"", running.stdout
+        return outcome.text
+
+    await box.call("terminal", {"command": "echo first", "background": True}, context)
+    await box.call("terminal", {"command": "cat /dev/zero > full"}, context)
+    assert "No space left" in await fails("sleep 4321")
+    await box.call("terminal", {"command": "rm full; cd src; chmod 0 ."}, context)
+    await box.call("terminal", {"command": "chmod 0 /workspace"}, context)
+    assert "Permission denied" in (text := await fails("sleep 4321")) and "killed" not in text
+    await box.call("terminal", {"command": "chmod 755 /workspace"}, context)
+    listed = (await box.call("terminal_job", {}, context)).text
+    assert listed.startswith("job 1: ended") and listed.endswith("[1 job, 0 running]")
+
+
 async def test_what_tools_put_aside_is_no_change(sandbox: Sandbox) -> None:
     box, context = Toolbox.build(), ToolContext(sandbox, ToolState())
     await box.call("terminal", {"command": "echo hi", "background": True}, context)

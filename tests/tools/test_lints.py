@@ -147,6 +147,14 @@ def test_wrong_settings_are_refused_when_the_toolbox_is_built() -> None:
         Toolbox.build(config={"read_lints": {"select": ["f401"]}})
 
 
+async def test_too_many_paths_are_refused_and_repeats_are_not(desk: Desk) -> None:
+    desk.put("a.py", "x = 1\n")
+    assert "in 1 file" in await desk.ok("read_lints", paths=["a.py", "./a.py"] * 1000)
+    paths = [f"{number}.py" for number in range(201)]
+    text = await desk.fails("invalid_arguments", "read_lints", paths=paths)
+    assert "name directories" in text
+
+
 async def test_findings_and_files_are_capped(desk: Desk) -> None:
     desk.toolbox = Toolbox([ReadLints(max_problems=2, max_files=2)])
     for number in range(3):

@@ -178,6 +178,8 @@ async def test_agents_mistakes_are_observations(desk: Desk) -> None:
     assert "file_path is not a parameter; did you mean path?" in text
     text = await desk.fails("invalid_arguments", "read_file", path="x", limit="5")
     assert 'limit must be an integer, not the string "5"; write it without quotes' in text
+    text = await desk.fails("invalid_arguments", "read_file", path="x", limit="five")
+    assert text.splitlines()[1] == '- limit must be an integer, not the string "five"'
     text = await desk.fails("invalid_arguments", "read_file", path="x", limit=0)
     assert "limit: input should be greater than or equal to 1; given the number 0" in text
     text = await desk.fails("invalid_arguments", "grep", pattern="x", output_mode="all")
