@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -90,9 +90,6 @@ class ToolOutput:
     data: Mapping[str, Any] = field(default_factory=dict)
     truncated: bool = False
     is_error: bool = False
-
-
-ArgumentsT_contra = TypeVar("ArgumentsT_contra", bound=Arguments, contravariant=True)
 
 
 @runtime_checkable

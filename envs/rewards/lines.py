@@ -56,11 +56,6 @@ class FileDelta:
         return self.path.lower().endswith(CODE)
 
     @property
-    def is_python(self) -> bool:
-        """Python, by its suffix."""
-        return self.path.endswith((".py", ".pyi"))
-
-    @property
     def added_lines(self) -> list[str]:
         """The new lines."""
         return [self.after[index] for index in self.added]

@@ -29,7 +29,6 @@ _COMMANDS = {
     "parser": f"{_PYTEST} > /tmp/log; python ~/grader/parse.py /tmp/log",
     "unittest": f"python -m unittest {bench.HIDDEN_PATH}",
 }
-JUDGES = tuple(_COMMANDS)
 _SECONDS = 60.0
 _PATIENCE = 15.0  # seconds until the reward file is read for the last time
 

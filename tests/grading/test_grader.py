@@ -18,7 +18,6 @@ from tests.grading.benches import FAIL_TO_PASS, PASS_TO_PASS, Till, changes, wri
 from tests.grading.places import judged, place
 
 P, F = TestStatus.PASSED, TestStatus.FAILED
-TOTAL = "tests/test_total.py"
 
 
 def test_solved_and_unsolved(tmp_path: Path) -> None:
