@@ -21,16 +21,14 @@ import anyio
 
 from repodrome.envs.sandbox.direct import cgroup
 from repodrome.envs.sandbox.direct.client import END_SECONDS, Order
+from repodrome.envs.sandbox.direct.dialogue import BASH, INIT
 from repodrome.envs.sandbox.direct.layout import CONTROL
 from repodrome.envs.sandbox.direct.streams import close_all, read_proc
 from repodrome.errors import SandboxError, WorkspaceError
 
-INIT = """while IFS= read -r -d '' _line; do eval "$_line"; done"""
-INIT_ARGV = ("/bin/bash", "--noprofile", "--norc", "-c", INIT)
+INIT_ARGV = (*BASH, INIT)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READ_ONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"})
-BIG_COMMAND = 2048
-"""bash reads a pipe byte by byte: what is longer than this many bytes travels as a file."""
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import anyio
 
 from repodrome.envs.sandbox.direct.capture import Capture, claimed, drain
 from repodrome.envs.sandbox.direct.client import Order
+from repodrome.envs.sandbox.direct.dialogue import program_line
 from repodrome.envs.sandbox.direct.layout import CONTROL
 from repodrome.envs.sandbox.direct.live import Live
 from repodrome.envs.sandbox.direct.place import Place
@@ -54,7 +54,7 @@ class Program:
         try:
             poller.add(channel.status, channel.output, channel.error, live.reply_fd)
             with anyio.move_on_after(timeout) as scope:
-                await live.tell(self._snippet(live, channel.number))
+                await live.tell(self._line(live, channel.number))
                 while status.count(0) < 2:
                     del status[MAX_STATUS:]  # a forger's
                     ready = await poller.wait()
@@ -83,17 +83,10 @@ class Program:
         code = claimed(fields[1]) if done and not timed_out else -1
         return _result(code if code >= 0 else None, out, err, began, timed_out)
 
-    def _snippet(self, live: Live, number: int) -> str:
-        """What init evaluates: a wrapper that says its pid, runs the program, says its status."""
-        base = f"{CONTROL}/{number}"
+    def _line(self, live: Live, number: int) -> str:
         source = live.file(f"{number}.stdin", self.stdin) if self.stdin else "/dev/null"
-        env = ["env", *(f"{k}={v}" for k, v in self.env.items())] if self.env else []
-        program = (
-            f"cd -- {shlex.quote(self.cwd)} && {live.enter}{shlex.join([*env, *self.argv])}"
-            f" <{source} >{base}.out 2>{base}.err 9>&-"
-        )
-        wrapper = f'{{ printf "%s\\0" "$BASHPID" >&9; ( {program} ); printf "%s\\0" "$?" >&9; }}'
-        return f"{wrapper} </dev/null >/dev/null 2>&1 9>{base}.st &"
+        base = f"{CONTROL}/{number}"
+        return program_line(base, live.enter, self.argv, source, self.cwd, self.env)
 
     async def run_fresh(
         self, place: Place, namespace: int, timeout: float, running: set[Order]

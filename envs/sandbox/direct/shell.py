@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import dataclass, field
 
@@ -10,8 +9,16 @@ import anyio
 
 from repodrome.envs.sandbox.base import WORKSPACE
 from repodrome.envs.sandbox.direct.capture import Capture, claimed, drain
+from repodrome.envs.sandbox.direct.dialogue import (
+    BIG_COMMAND,
+    GRACE,
+    OPEN_SECONDS,
+    STATE,
+    shell_line,
+    take_records,
+)
 from repodrome.envs.sandbox.direct.layout import CONTROL
-from repodrome.envs.sandbox.direct.live import BIG_COMMAND, Channel, Live, encode, write_all
+from repodrome.envs.sandbox.direct.live import Channel, Live, encode, write_all
 from repodrome.envs.sandbox.direct.processes import (
     children,
     host_pid,
@@ -21,23 +28,6 @@ from repodrome.envs.sandbox.direct.processes import (
 from repodrome.envs.sandbox.direct.streams import Poller
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult
-
-SESSION = rf"""
-builtin cd -- "$1" || builtin cd {WORKSPACE}
-if [ -n "$2" ]; then . "$2" 2>/dev/null; fi
-printf '0 %s\0' "$$" >&9
-while IFS= read -r -d '' -u 8 _rd_number && IFS= read -r -d '' -u 8 _rd_command; do
-  eval "$_rd_command" </dev/null 8<&- 9>&-
-  builtin printf '%s %s %s\0' "$_rd_number" "$?" "$PWD" >&9
-done
-"""
-STATE = r"""{ printf 'builtin cd -- %q\n' "$PWD"; export -p; declare -f; alias -p; shopt -p; } """
-OPEN_SECONDS = 10.0
-"""What a new shell gets to answer."""
-MAX_RECORD = 1 << 15
-"""Bytes of one answer; the longest real one holds a path of a few KB."""
-GRACE = 1.0
-"""Seconds that a shell gets to answer after its command was killed."""
 
 
 @dataclass
@@ -79,14 +69,10 @@ class Shell:
             raise
         shell = cls(live, channel, poller, name, cwd=cwd)
         base = f"{CONTROL}/{channel.number}"
-        words = shlex.join(
-            ["/bin/bash", "--noprofile", "--norc", "-c", SESSION, "bash", cwd, state]
-        )
         try:
             poller.add(channel.status, live.reply_fd)
             with live.used(), anyio.fail_after(OPEN_SECONDS):
-                streams = f"</dev/null >{base}.out 2>&1 8<{base}.in 9>{base}.st"
-                await live.tell(f"{{ {live.enter}{words}; }} {streams} &")
+                await live.tell(shell_line(base, live.enter, cwd, state))
                 await shell._ready()
             poller.add(channel.output)
         except BaseException:
@@ -102,7 +88,7 @@ class Shell:
             if self.live.reply_fd in await self.poller.wait():
                 raise await self.live.died()
             open_still = drain(self.channel.status, self._status)
-            for fields in self._records(b"0"):
+            for fields in take_records(self._status, b"0"):
                 inside = claimed(fields[1])
                 self.live.protected.add(inside)
                 self.pid = host_pid(self.live, inside) or 0
@@ -171,19 +157,11 @@ class Shell:
 
     def _answer(self) -> int | None:
         """The status of the present command; answers to earlier ones are forgeries or late."""
-        for fields in self._records(b"%d" % self.number):
+        for fields in take_records(self._status, b"%d" % self.number):
             if len(fields) == 3:
                 self.cwd = fields[2].decode(errors="surrogateescape")
                 return claimed(fields[1])
         return None
-
-    def _records(self, first: bytes) -> list[list[bytes]]:
-        """Take complete records of status that begin so; all else in there is a forgery."""
-        *records, rest = bytes(self._status).split(b"\0")
-        self._status = bytearray(rest[:MAX_RECORD])
-        begun = first + b" "  # looked at first: a flood may be of a million records
-        found = [r.split(b" ", 2) for r in records if r.startswith(begun) and len(r) < MAX_RECORD]
-        return [f for f in found if claimed(f[1]) >= 0]
 
     async def _stop(self, capture: Capture, before: set[int], began: float) -> int | None:
         """Kill the command's process tree, and the shell too where it doesn't come back."""

@@ -17,7 +17,7 @@ from repodrome.envs.sandbox.base import SandboxSpec
 from repodrome.envs.sandbox.bubblewrap.backend import BubblewrapBackend
 from repodrome.envs.sandbox.direct.cgroup import members
 from repodrome.envs.sandbox.direct.client import READY_SANDBOXES, spawner
-from repodrome.envs.sandbox.direct.live import INIT
+from repodrome.envs.sandbox.direct.dialogue import INIT
 from repodrome.envs.sandbox.direct.sandbox import DirectSandbox
 from repodrome.errors import SandboxError
 

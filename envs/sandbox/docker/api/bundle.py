@@ -15,6 +15,7 @@ _MODULES = (  # each after what it imports
     "repodrome.envs.sandbox.base",
     "repodrome.envs.sandbox.beneath",
     "repodrome.envs.sandbox.direct.capture",
+    "repodrome.envs.sandbox.direct.dialogue",
     "repodrome.envs.sandbox.direct.export",
     "repodrome.envs.sandbox.direct.changed",
     "repodrome.envs.sandbox.direct.lineage",

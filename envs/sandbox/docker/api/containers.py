@@ -21,7 +21,6 @@ import anyio.to_thread
 
 from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE, SandboxSpec
 from repodrome.envs.sandbox.direct.layout import CONTROL
-from repodrome.envs.sandbox.direct.shell import SESSION, STATE
 from repodrome.envs.sandbox.direct.shells import MAX_SESSIONS
 from repodrome.envs.sandbox.docker.api.apart import Inside, adapt, own_env
 from repodrome.envs.sandbox.docker.api.bundle import LOADER, program
@@ -152,8 +151,7 @@ class Containers:
     async def _hello(self, wire: Wire, *, inside: bool = False) -> None:
         uid, gid = map(int, USER.split(":"))
         config = {"uid": uid, "gid": gid, "layers": len(self._layers), "root": WORKSPACE}
-        config |= {"control": CONTROL, "session": SESSION, "save": STATE}
-        config |= {"max_sessions": MAX_SESSIONS, "inside": inside}
+        config |= {"control": CONTROL, "max_sessions": MAX_SESSIONS, "inside": inside}
         with anyio.fail_after(60):
             await wire.hello(program(config))
 

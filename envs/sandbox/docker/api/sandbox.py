@@ -23,8 +23,9 @@ from repodrome.envs.sandbox.base import (
 )
 from repodrome.envs.sandbox.direct.capture import Capture
 from repodrome.envs.sandbox.direct.client import sandbox_owner
+from repodrome.envs.sandbox.direct.dialogue import BASH, INIT
 from repodrome.envs.sandbox.direct.layout import BASE_ENV
-from repodrome.envs.sandbox.direct.live import INIT, encode
+from repodrome.envs.sandbox.direct.live import encode
 from repodrome.envs.sandbox.docker.api.apart import Inside
 from repodrome.envs.sandbox.docker.api.containers import Containers, Setting
 from repodrome.envs.sandbox.docker.api.stream import Stream
@@ -281,7 +282,7 @@ class ApiSandbox:
             for _ in range(TRIES):
                 answer, _ = await self._ask("init")
                 base = answer["name"]
-                words = ["/bin/bash", "--noprofile", "--norc", "-c", _INIT, "init", base]
+                words = [*BASH, _INIT, "init", base]
                 try:
                     await self._open().start_init(words)
                 except DockerError:  # killed processes may not have left their limit yet

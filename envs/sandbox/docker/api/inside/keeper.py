@@ -30,10 +30,10 @@ from typing import Any, BinaryIO
 
 from repodrome.envs.sandbox.beneath import Beneath
 from repodrome.envs.sandbox.direct.changed import changed_in
+from repodrome.envs.sandbox.direct.dialogue import OPEN_SECONDS
 from repodrome.envs.sandbox.direct.export import Exporter
 from repodrome.envs.sandbox.docker.api.inside.layer import LayerWriter
 from repodrome.envs.sandbox.docker.api.inside.live import (
-    OPEN_SECONDS,
     CancelledError,
     Live,
     LostError,
@@ -64,18 +64,17 @@ class Keeper:
     """Obeys orders, each by the method of its name.
 
     Args:
-        config: uid and gid of the agent, its paths, the session script, the number of layers;
+        config: uid and gid of the agent, its paths, the number of layers;
             ``inside``: this is the one in the agent's own container.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.uid, self.gid, self.layers = config["uid"], config["gid"], config["layers"]
         self.root: str = config["root"]
-        self.save_script: str = config["save"]
         self.max_sessions: int = config["max_sessions"]
         inside, control = config["inside"], config["control"]
         here = control if inside else CTL
-        self.world = World(here, control, self.uid, self.gid, config["session"])
+        self.world = World(here, control, self.uid, self.gid)
         self._out = threading.Lock()
         self._stops: dict[int, int] = {}
         self._beneath: Beneath | None = None
@@ -392,7 +391,7 @@ class Keeper:
             if shell.lost or not lock.acquire(blocking=False):
                 continue
             try:
-                state = shell.save(self.save_script, stop)
+                state = shell.save(stop)
             finally:
                 lock.release()
             saved.append([session, len(shell.cwd), len(state)])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from repodrome.envs.sandbox.direct.capture import Capture, claimed, drain
+from repodrome.envs.sandbox.direct.dialogue import (
+    BIG_COMMAND,
+    GRACE,
+    OPEN_SECONDS,
+    STATE,
+    program_line,
+    shell_line,
+    take_records,
+)
 from repodrome.envs.sandbox.docker.api.inside.processes import (
     boot_clock,
     children,
@@ -25,15 +33,6 @@ from repodrome.envs.sandbox.docker.api.inside.processes import (
     kill_pid,
     look,
 )
-
-OPEN_SECONDS = 10.0
-"""What a new shell or init gets to answer."""
-GRACE = 1.0
-"""Seconds that a shell gets to answer after its command was killed."""
-BIG_COMMAND = 2048
-"""bash reads a pipe byte by byte: what is longer than this many bytes travels as a file."""
-MAX_RECORD = 1 << 15
-"""Bytes of one answer; the longest real one holds a path of a few KB."""
 
 
 class LostError(Exception):
@@ -52,7 +51,6 @@ class World:
     there: str
     uid: int
     gid: int
-    session: str
 
     def fifo(self, name: str, flags: int) -> int:
         """Make a FIFO that the agent's processes may open, and open it."""
@@ -226,11 +224,8 @@ class Shell:
             path = ""
             if state:
                 path = world.file(f"{base}.state", state)
-            there = f"{world.there}/{base}"
-            argv = ["/bin/bash", "--noprofile", "--norc", "-c", world.session, "bash"]
-            words = shlex.join([*argv, os.fsdecode(self.cwd), path])
-            streams = f"</dev/null >{there}.out 2>&1 8<{there}.in 9>{there}.st"
-            self.live.tell(f"{{ exec {words}; }} {streams} &")
+            there, cwd = f"{world.there}/{base}", os.fsdecode(self.cwd)
+            self.live.tell(shell_line(there, "exec ", cwd, path))
             self._ready()
         except BaseException:
             self.close()
@@ -246,7 +241,7 @@ class Shell:
             except CancelledError:
                 raise LostError from None
             open_still = drain(self._fds["st"], self._said)
-            for fields in self._records(b"0"):
+            for fields in take_records(self._said, b"0"):
                 process = look(claimed(fields[1]))
                 if process is not None and process.parent == self.live.pid:
                     self.pid = process.pid
@@ -290,7 +285,7 @@ class Shell:
                 fds = fds[:1]
             if self._fds["st"] in ready:
                 open_still = drain(self._fds["st"], self._said)
-                for fields in self._records(b"%d" % self.number):
+                for fields in take_records(self._said, b"%d" % self.number):
                     if len(fields) == 3:
                         self.cwd = fields[2]
                         return claimed(fields[1])
@@ -300,13 +295,6 @@ class Shell:
             if self.live.ended_fd in ready:
                 self.lost = True
                 return None
-
-    def _records(self, first: bytes) -> list[list[bytes]]:
-        """Take complete records of status that begin so; all else in there is a forgery."""
-        *records, rest = bytes(self._said).split(b"\0")
-        self._said = bytearray(rest[:MAX_RECORD])
-        found = [r.split(b" ", 2) for r in records if len(r) < MAX_RECORD]
-        return [f for f in found if f[0] == first and len(f) > 1 and claimed(f[1]) >= 0]
 
     def _stop(self, capture: Capture, before: set[int], began: float, stop: int) -> None:
         """Kill the command's process tree, and the shell too where it doesn't come back."""
@@ -322,9 +310,9 @@ class Shell:
         kill_command(self.pid, before, began, self.live.world.uid)
         kill_pid(self.pid, self.live.world.uid)
 
-    def save(self, script: str, stop: int) -> bytes:
+    def save(self, stop: int) -> bytes:
         """A script that brings this shell's state (cwd, exports, functions, options) to another."""
-        result = self.run(script.encode(), 5.0, 8 << 20, stop)
+        result = self.run(STATE.encode(), 5.0, 8 << 20, stop)
         return result.out.value() if result.exit_code == 0 and not result.out.dropped else b""
 
     def close(self) -> None:
@@ -358,7 +346,9 @@ def run_beside(
         for kind in ("st", "out", "err"):
             fds[kind] = world.fifo(f"{base}.{kind}", os.O_RDONLY)
         source = world.file(f"{base}.stdin", stdin) if stdin else "/dev/null"
-        live.tell(_snippet(f"{world.there}/{base}", argv, source, cwd, env))
+        words = [os.fsdecode(word) for word in argv]
+        there = f"{world.there}/{base}"
+        live.tell(program_line(there, "exec ", words, source, os.fsdecode(cwd), env))
         wait, watched = Wait(timeout, stop), list(fds.values())
         try:
             while said.count(0) < 2:
@@ -388,20 +378,6 @@ def run_beside(
         world.remove(*(f"{base}.{kind}" for kind in ("st", "out", "err", "stdin")))
     code = claimed(fields[1]) if done and not timed_out else -1
     return Result(code if code >= 0 else None, out, err, timed_out)
-
-
-def _snippet(
-    base: str, argv: Sequence[bytes], source: str, cwd: bytes, env: Mapping[str, str]
-) -> str:
-    """What init evaluates: a wrapper that says its pid, runs the program, says its status."""
-    words = ["env", *(f"{k}={v}" for k, v in env.items())] if env else []
-    program = (
-        f"cd -- {shlex.quote(os.fsdecode(cwd))} && exec "
-        f"{shlex.join([*words, *map(os.fsdecode, argv)])}"
-        f" <{source} >{base}.out 2>{base}.err 9>&-"
-    )
-    wrapper = f'{{ printf "%s\\0" "$BASHPID" >&9; ( {program} ); printf "%s\\0" "$?" >&9; }}'
-    return f"{wrapper} </dev/null >/dev/null 2>&1 9>{base}.st &"
 
 
 def _write(fd: int, data: bytes, ended: int) -> None:
