@@ -15,11 +15,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import importlib.util
 import json
-import platform
 import shutil
-import sys
 import time
 import weakref
 from collections.abc import Sequence
@@ -31,6 +28,7 @@ import anyio.from_thread
 import anyio.to_thread
 
 from repodrome.envs.build_once import built, turnstile
+from repodrome.envs.interpreter import Interpreter, find_python
 from repodrome.envs.sandbox.base import (
     ENV_PREFIX,
     NetworkPolicy,
@@ -74,21 +72,6 @@ class Prepared:
     def intact(self) -> bool:
         """Nobody has cleaned the cache meanwhile."""
         return all(layer.is_dir() for layer in self.spec.layers)
-
-
-@dataclass(frozen=True, slots=True)
-class _Python:
-    """An interpreter of the host (or image).
-
-    Attributes:
-        path: of the executable.
-        version: ``X.Y.Z``, or as the task has it where the host can't ask it.
-        prefix: to be bound into the sandbox, or None where the sandbox has it anyway.
-    """
-
-    path: str
-    version: str
-    prefix: str | None
 
 
 async def prepare(
@@ -148,9 +131,9 @@ async def _prepare(
     )
     if image:
         check_python(task, image)
-        python = _Python(image.python or "python3", image.python_version, None)
+        python = Interpreter(image.python or "python3", image.python_version, None)
     else:
-        python = await _find_python(environment)
+        python = await find_python(environment)
     root = image.id if image else backend.name
     workspace_at = seen_at(image.workdir) if image and supplied else ""
     builder = _Builder(task, backend, store, python, image, workspace_at, tell)
@@ -212,7 +195,7 @@ class _Builder:
         task: Task,
         backend: SandboxBackend,
         store: Store,
-        python: _Python,
+        python: Interpreter,
         image: Image | None,
         workspace_at: str,
         tell: Progress,
@@ -329,7 +312,9 @@ def _network(environment: EnvironmentSpec) -> NetworkPolicy:
     return environment.network
 
 
-def _base_env(environment: EnvironmentSpec, python: _Python, image: Image | None) -> dict[str, str]:
+def _base_env(
+    environment: EnvironmentSpec, python: Interpreter, image: Image | None
+) -> dict[str, str]:
     directories = [f"{ENV_PREFIX}/bin"]
     if python.prefix:
         directories.append(str(Path(python.path).parent))
@@ -340,51 +325,6 @@ def _base_env(environment: EnvironmentSpec, python: _Python, image: Image | None
         env["VIRTUAL_ENV"] = ENV_PREFIX
     env.update(environment.env)
     return env
-
-
-# -- Python ---------------------------------------------------------------------------------------
-
-
-async def _find_python(environment: EnvironmentSpec) -> _Python:
-    wanted = environment.python
-    if wanted == "host":
-        if environment.packages and importlib.util.find_spec("ensurepip") is None:
-            raise SetupError(
-                "this Python has no 'ensurepip', so no virtual environment can be made with it; "
-                "install it (Debian and Ubuntu: apt-get install python3-venv)"
-            )
-        path = Path(sys.base_exec_prefix) / "bin" / "python{}.{}".format(*sys.version_info[:2])
-        return _Python(str(path), platform.python_version(), _to_bind(sys.base_prefix))
-    found = shutil.which(f"python{wanted}")
-    if found is None:
-        raise SetupError(
-            f"python{wanted} is not on this machine's PATH; install it, or set "
-            'environment.python = "host" in task.toml'
-        )
-    return await _asked(str(Path(found).resolve()))
-
-
-_interpreters: dict[str, _Python] = {}
-
-
-async def _asked(path: str) -> _Python:
-    """What an interpreter says of itself; asked once a process."""
-    if path not in _interpreters:
-        code = "import platform, sys; print(platform.python_version()); print(sys.base_prefix)"
-        process = await asyncio.create_subprocess_exec(
-            path, "-I", "-c", code, stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await process.communicate()
-        lines = output.decode().splitlines()
-        if process.returncode != 0 or len(lines) != 2:
-            raise SetupError(f"{path} doesn't run; mend it, or set environment.python")
-        _interpreters[path] = _Python(path, lines[0], _to_bind(lines[1]))
-    return _interpreters[path]
-
-
-def _to_bind(prefix: str) -> str | None:
-    """What has to be bound for an interpreter: every sandbox has the host's ``/usr``."""
-    return None if Path(prefix).resolve().is_relative_to("/usr") else prefix
 
 
 # -- remembering ----------------------------------------------------------------------------------
