@@ -21,6 +21,7 @@ _MODULES = (  # each after what it imports
     "repodrome.envs.sandbox.direct.lineage",
     "repodrome.envs.sandbox.docker.api.inside.processes",
     "repodrome.envs.sandbox.docker.api.inside.live",
+    "repodrome.envs.sandbox.docker.api.inside.agent",
     "repodrome.envs.sandbox.docker.api.inside.layer",
     "repodrome.envs.sandbox.docker.api.inside.pack",
     "repodrome.envs.sandbox.docker.api.inside.keeper",

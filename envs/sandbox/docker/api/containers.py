@@ -1,46 +1,39 @@
-"""What one sandbox has on its daemon: volumes, the keeper's container and the agent's.
+"""One sandbox's containers on its daemon: the keeper's, the agent's, and those of programs.
 
-All that the agent writes lies in one tmpfs volume with the sandbox's quota. The keeper's container
-holds it, and its end of our connection is the lease: when we end, it ends, and as it is pid 1 of
-the agent's pid namespace too, so does everything else. The agent's container mounts overlays of the
-layers' volumes and that tmpfs; the daemon itself mounts them, as volumes of the ``local`` driver.
+The keeper's container holds the sandbox's volumes, and its end of our connection is the lease: when
+we end, it ends, and as it is pid 1 of the agent's pid namespace too, so does everything else.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any, Literal
 
 import anyio
 import anyio.to_thread
 
-from repodrome.envs.sandbox.base import ENV_PREFIX, HOME, WORKSPACE, SandboxSpec
+from repodrome.envs.sandbox.base import WORKSPACE
 from repodrome.envs.sandbox.direct.layout import CONTROL
 from repodrome.envs.sandbox.direct.shells import MAX_SESSIONS
 from repodrome.envs.sandbox.docker.api.apart import Inside, adapt, own_env
 from repodrome.envs.sandbox.docker.api.bundle import LOADER, program
-from repodrome.envs.sandbox.docker.api.inside.keeper import CHUNK, CTL, FILES, LAYERS, PARTS
-from repodrome.envs.sandbox.docker.api.layers import Volume, ensure_layer
-from repodrome.envs.sandbox.docker.api.mounts import bind, in_user_namespace, mount_list, tar_of
+from repodrome.envs.sandbox.docker.api.inside.keeper import CHUNK
+from repodrome.envs.sandbox.docker.api.mounts import tar_of
+from repodrome.envs.sandbox.docker.api.setting import Setting
 from repodrome.envs.sandbox.docker.api.stream import Stream
+from repodrome.envs.sandbox.docker.api.volumes import REMOVALS, Volumes
 from repodrome.envs.sandbox.docker.api.wire import Wire
-from repodrome.envs.sandbox.docker.egress import Egress, Outlet
-from repodrome.envs.sandbox.docker.engine import Answer, DockerError, Engine, NotFoundError
+from repodrome.envs.sandbox.docker.egress import Outlet
+from repodrome.envs.sandbox.docker.engine import DockerError
 from repodrome.envs.sandbox.docker.hardening import USER, host_config
 from repodrome.errors import SandboxError, SandboxUnavailableError
 
-PLACES = dict(zip(PARTS, (WORKSPACE, ENV_PREFIX, HOME), strict=True))
-OWN_INODES = 64
-"""Inodes of a sandbox's tmpfs that are ours."""
 KEEPER_MB = 768
 """MiB that a keeper may use beyond what the sandbox's files take."""
-CTL_OPTIONS = "size=256m,nr_inodes=16384,mode=1777,nosuid,nodev"
-REMOVALS = 50
 _KEEPER = ("python3", "-I", "-c", LOADER)
 _CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD"),  # copies of the agent's files, whiteouts
@@ -49,44 +42,16 @@ _CAPABILITIES = (
 )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What every part of a sandbox has in common.
-
-    Attributes:
-        image: of the agent's container.
-        helper: image of the keeper's: it needs Python 3.11 or newer.
-        env: of every command.
-        network: name of the Docker network that ``full`` stands for.
-        egress: ways out to listed hosts, for ``allowlist``.
-        runtime: of the agent's containers.
-        own_runtime: of the keeper's, which share a pid namespace; default: the daemon's.
-        apart: containers of ``runtime`` share no pid namespace.
-        labels: of everything.
-        persist: what is written is set-up's, and goes to the daemon's disk, without a quota.
-        acquire: takes a place on the daemon for a fork.
-        release: gives a sandbox's place back.
-    """
-
-    engine: Engine
-    image: str
-    helper: str
-    env: Mapping[str, str]
-    spec: SandboxSpec
-    labels: Mapping[str, str]
-    network: str = "bridge"
-    egress: Egress | None = None
-    runtime: str = ""
-    own_runtime: str = ""
-    apart: bool = False
-    persist: bool = False
-    acquire: Callable[[], Awaitable[object]] | None = None
-    release: Callable[[], object] | None = None
-
-
 @dataclass
 class Containers:
-    """One sandbox's containers and volumes."""
+    """One sandbox's containers and volumes.
+
+    Attributes:
+        wire: to the keeper.
+        agent: name of the agent's container, once there is one.
+        inside: the same, where a keeper is in it.
+        closed: nothing more is to be made.
+    """
 
     setting: Setting
     name: str = field(default_factory=lambda: f"repodrome-{secrets.token_hex(6)}")
@@ -94,14 +59,15 @@ class Containers:
     agent: str = ""
     _view: str = ""
     inside: Inside | None = None
-    _layers: tuple[Volume, ...] = ()
-    _volumes: list[str] = field(default_factory=list)
+    volumes: Volumes = field(init=False)
+    closed: bool = False
     _running: set[str] = field(default_factory=set)
-    _mounts: list[Any] | None = None
     _outlet: Outlet | None = None
     _agent_lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _making: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
-    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.volumes = Volumes(self.setting, self.name)
 
     # -- the keeper --------------------------------------------------------------------------
 
@@ -130,27 +96,15 @@ class Containers:
         raise SandboxError("the layers vanish from the Docker daemon as soon as they are there")
 
     async def _start(self) -> bool:
-        setting, spec = self.setting, self.setting.spec
-        limits = spec.limits
-        quota = f"size={limits.disk_mb}m,nr_inodes={limits.inodes + OWN_INODES}"
-        options = None
-        if not setting.persist:
-            options = {"type": "tmpfs", "device": "tmpfs"}
-            options["o"] = f"{quota},mode=1777,nosuid,nodev"
-        files = await self._volume("files", options)
-        ctl = await self._volume("ctl", {"type": "tmpfs", "device": "tmpfs", "o": CTL_OPTIONS})
-        self._layers = tuple([await self._layer(layer) for layer in spec.layers])
-        mounts = {FILES: files.name, CTL: ctl.name}
-        mounts |= {f"{LAYERS}/{i}": volume.name for i, volume in enumerate(self._layers)}
-        read_only = [place for place in mounts if place not in (FILES, CTL)]
-        self.wire = await self._keeper(mount_list(mounts, read_only))
+        self.wire = await self._keeper(await self.volumes.make())
         await self._hello(self.wire)
         answer, _ = await self.wire.ask("prepare")
         return "missing" not in answer
 
     async def _hello(self, wire: Wire, *, inside: bool = False) -> None:
         uid, gid = map(int, USER.split(":"))
-        config = {"uid": uid, "gid": gid, "layers": len(self._layers), "root": WORKSPACE}
+        layers = len(self.setting.spec.layers)
+        config = {"uid": uid, "gid": gid, "layers": layers, "root": WORKSPACE}
         config |= {"control": CONTROL, "max_sessions": MAX_SESSIONS, "inside": inside}
         with anyio.fail_after(60):
             await wire.hello(program(config))
@@ -172,10 +126,6 @@ class Containers:
             await self.wire.ask("unpack", data, last=not data)
             if not data:
                 return
-
-    async def _layer(self, path: Path) -> Volume:
-        setting = self.setting
-        return await ensure_layer(setting.engine, setting.helper, path, labels=setting.labels)
 
     async def _keeper(self, mounts: list[Any]) -> Wire:
         setting, name = self.setting, f"{self.name}-keeper"
@@ -211,7 +161,7 @@ class Containers:
                 host_config=config,
             )
 
-        await self._change(create)
+        await self.setting.engine.change(create)
         return Wire(await self._run(name, stdin=True))
 
     async def _run(self, container: str, *, stdin: bool = False) -> Stream:
@@ -221,17 +171,13 @@ class Containers:
         def attach(client: Any) -> Stream:
             return Stream(client.attach_socket(container, params=params))
 
-        stream = await self._change(attach)
+        stream = await self.setting.engine.change(attach)
         try:
-            await self._change(lambda c: c.start(container))
+            await self.setting.engine.change(lambda c: c.start(container))
         except BaseException:
             stream.close()
             raise
         return stream
-
-    async def _change(self, request: Callable[[Any], Answer]) -> Answer:
-        """A request that is not cut short: else nobody could tell what it has made."""
-        return await anyio.to_thread.run_sync(self.setting.engine.call_now, request)
 
     # -- the agent's container ---------------------------------------------------------------
 
@@ -249,7 +195,7 @@ class Containers:
             setting = self.setting
             if not self._view:
                 name = await self._create("agent", ["cat"], "view")
-                await self._change(lambda c: c.start(name))
+                await self.setting.engine.change(lambda c: c.start(name))
                 found, _ = await self.wire.ask("agent")
                 if found:
                     raise SandboxUnavailableError(
@@ -318,7 +264,7 @@ class Containers:
                 see those; the agent's container with a keeper inside; or a program's.
         """
         setting, spec = self.setting, self.setting.spec
-        mounts = await self._all_mounts()
+        mounts = await self.volumes.mounts()
         files = [path for path in spec.toolchains if os.path.isfile(path)]
         env = dict(setting.env)
         if role != "program":  # whoever is entered gets the agent's with what is started there
@@ -358,23 +304,17 @@ class Containers:
 
         self._open()
         self._running.add(name)
-        await self._change(create)
-        if self._closed:  # meanwhile; a container that is made late makes its volumes anew
+        await self.setting.engine.change(create)
+        if self.closed:  # meanwhile; a container that is made late makes its volumes anew
             with anyio.CancelScope(shield=True):
                 await self._remove(name)
-                await self._remove_volumes()
+                await self.volumes.remove()
         self._open()
         return name
 
     def _open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise SandboxError("the sandbox was closed")
-
-    async def _all_mounts(self) -> list[Any]:
-        async with self._making:
-            if self._mounts is None:
-                self._mounts = await self._make_mounts()
-            return self._mounts
 
     async def _network(self) -> str:
         setting, spec = self.setting, self.setting.spec
@@ -392,50 +332,6 @@ class Containers:
                     setting.egress.open, spec.allowed_hosts
                 )
             return self._outlet.network
-
-    async def _make_mounts(self) -> list[Any]:
-        base = await self._path_of(f"{self.name}-files")
-        own = "userxattr" if await in_user_namespace(self.setting.engine) else "redirect_dir=on"
-        mounts = {CONTROL: f"{self.name}-ctl"}
-        for part, place in PLACES.items():
-            lower = [
-                f"{volume.path}/content/{part}"
-                for volume, layer in zip(self._layers, self.setting.spec.layers, strict=True)
-                if (layer / part).is_dir()
-            ]
-            upper, work = f"{base}/upper/{part}", f"{base}/work/{part}"
-            options = bind(upper)
-            if lower:
-                parts = f"lowerdir={':'.join(reversed(lower))},upperdir={upper},workdir={work}"
-                options = {"type": "overlay", "device": "overlay"}
-                options["o"] = f"{parts},{own},nosuid,nodev"
-            mounts[place] = (await self._volume(part, options)).name
-        for part, place in (("tmp", "/tmp"), ("tests", "/tests"), ("logs", "/logs")):
-            mounts[place] = (await self._volume(part, bind(f"{base}/{part}"))).name
-        if self.setting.spec.workspace_at:
-            mounts[self.setting.spec.workspace_at] = mounts[WORKSPACE]
-        read_only = [CONTROL]
-        for number, path in enumerate(filter(os.path.isdir, self.setting.spec.toolchains)):
-            tree = await self._layer(Path(path))
-            volume = await self._volume(f"tree{number}", bind(f"{tree.path}/content"))
-            mounts[path] = volume.name
-            read_only.append(path)
-        return mount_list(mounts, read_only)
-
-    async def _path_of(self, volume: str) -> str:
-        found = await self.setting.engine.call(lambda c: c.inspect_volume(volume))
-        return str(found["Mountpoint"])
-
-    async def _volume(self, kind: str, options: dict[str, str] | None) -> Volume:
-        name = f"{self.name}-{kind}"
-        self._volumes.append(name)
-        labels = dict(self.setting.labels)
-        made = await self._change(lambda c: c.create_volume(name, "local", options, labels))
-        if self._closed:
-            with anyio.CancelScope(shield=True):
-                await self._remove_volume(name)
-        self._open()
-        return Volume(name, made["Mountpoint"])
 
     # -- programs ----------------------------------------------------------------------------
 
@@ -465,7 +361,7 @@ class Containers:
             )
             client.exec_start(made["Id"], detach=True)
 
-        await self._change(execute)
+        await self.setting.engine.change(execute)
 
     async def pause(self, paused: bool) -> None:
         """Stop or resume the agent's processes, where the daemon can."""
@@ -479,9 +375,9 @@ class Containers:
 
     async def close(self) -> None:
         """Remove everything; idempotent. What a daemon that is gone keeps is for the reaper."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = self.volumes.closed = True
         for wire in (self.wire, self.inside.wire if self.inside else None):
             if wire is not None:
                 wire.close()
@@ -491,7 +387,7 @@ class Containers:
                     group.start_soon(self._remove, name)
             if self._outlet is not None:
                 await anyio.to_thread.run_sync(self._outlet.close)
-            await self._remove_volumes()
+            await self.volumes.remove()
 
     async def _remove(self, name: str) -> bool:
         self._running.discard(name)
@@ -508,20 +404,3 @@ class Containers:
             mine = False
             await anyio.sleep(0.02)
         return False
-
-    async def _remove_volumes(self) -> None:
-        async with anyio.create_task_group() as group:
-            for name in self._volumes:
-                group.start_soon(self._remove_volume, name)
-
-    async def _remove_volume(self, name: str) -> None:
-        for _ in range(REMOVALS):
-            try:
-                await self.setting.engine.call(lambda c: c.remove_volume(name))
-                return
-            except NotFoundError:
-                return
-            except DockerError:  # its container is on its way out, or another reads from it
-                await anyio.sleep(0.05)
-            except SandboxError:
-                return

@@ -103,7 +103,7 @@ async def _filled(
 
     try:
         # Not cut short: else nobody would remove it.
-        await anyio.to_thread.run_sync(engine.call_now, create)
+        await engine.change(create)
     except DockerError as error:
         if "is already in use" in str(error):
             return False

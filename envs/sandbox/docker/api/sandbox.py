@@ -21,14 +21,14 @@ from repodrome.envs.sandbox.base import (
     SandboxSpec,
     Snapshot,
 )
-from repodrome.envs.sandbox.direct.capture import Capture
 from repodrome.envs.sandbox.direct.client import sandbox_owner
 from repodrome.envs.sandbox.direct.dialogue import BASH, INIT
 from repodrome.envs.sandbox.direct.layout import BASE_ENV
 from repodrome.envs.sandbox.direct.live import encode
 from repodrome.envs.sandbox.docker.api.apart import Inside
-from repodrome.envs.sandbox.docker.api.containers import Containers, Setting
-from repodrome.envs.sandbox.docker.api.stream import Stream
+from repodrome.envs.sandbox.docker.api.containers import Containers
+from repodrome.envs.sandbox.docker.api.program import Program
+from repodrome.envs.sandbox.docker.api.setting import Setting
 from repodrome.envs.sandbox.docker.api.unpack import unpack_layer
 from repodrome.envs.sandbox.docker.egress import ENV as EGRESS_ENV
 from repodrome.envs.sandbox.docker.egress import Egress
@@ -38,19 +38,12 @@ from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult, FileInfo
 
 _INIT = 'exec <"$1.init" >/dev/null 2>&1; printf "%s\\0" "$$" >"$1.up"; ' + INIT
-_RUN = (
-    'cd -- "$1" && in=$2 && shift 2 && exec 3>&2 2>/dev/null || exit 126; '
-    '(exec "$@" <"$in" 2>&3 3>&-); exit "$?"'
-)
-"""Below a shell: what is pid 1 itself could not be killed by a signal of its own."""
 TRIES = 3
 """How often a new init or shell is started while the agent's processes get in the way."""
 IN_MEMORY = 1 << 20
 """Bytes of a snapshot that need no file."""
 _OF_PROCESSES = frozenset(("init", "up", "alive", "end", "shell", "exec", "save", "load"))
 """Orders for the keeper inside of the agent's container, where there is one."""
-END_SECONDS = 30.0
-"""What a killed program's container gets to end."""
 
 
 @dataclass
@@ -344,58 +337,15 @@ class ApiSandbox:
         max_output: int = 1 << 20,
     ) -> CommandResult:
         """See :class:`~repodrome.envs.sandbox.base.Sandbox`."""
-        containers, wire = self._open(), self._open().wire
-        assert wire is not None
-        source, name = "/dev/null", ""
+        containers = self._open()
+        program = Program(tuple(argv), stdin, cwd or WORKSPACE, dict(env or {}), max_output)
         try:
-            if stdin:
-                answer, _ = await wire.ask("file", stdin)
-                source, name = answer["path"], answer["name"]
-            words = ["env", *(f"{k}={v}" for k, v in env.items())] if env else []
-            command = ["/bin/sh", "-c", _RUN, "sh", cwd or WORKSPACE, source, *words, *argv]
-            result = await self._run(containers, command, timeout, max_output)
+            result = await program.run(containers, timeout)
         except SandboxError:
             self._open()
             raise
-        finally:
-            if name and not self._closed:
-                with anyio.CancelScope(shield=True):
-                    await wire.ask("remove", name=name)
         self._open()
         return result
-
-    async def _run(
-        self, containers: Containers, command: Sequence[str], timeout: float, max_output: int
-    ) -> CommandResult:
-        out, err = Capture(max_output), Capture(max_output)
-        began = time.monotonic()
-        name, stream = await containers.start_program(command)
-        try:
-            with anyio.move_on_after(timeout) as scope:
-                await _collect(stream, out, err)
-                state = await containers.ended(name)
-            timed_out = scope.cancelled_caught
-            if timed_out:
-                await self._setting.engine.call(lambda c: c.kill(name))
-                with anyio.move_on_after(END_SECONDS):
-                    await _collect(stream, out, err)
-                    state = await containers.ended(name)
-            code = None if timed_out else int(state["ExitCode"])
-            oom = not timed_out and bool(state.get("OOMKilled"))
-        finally:
-            stream.close()
-            removed = await containers.remove_program(name)
-        if not removed:
-            raise SandboxError("the container that a program ran in was removed from outside")
-        return CommandResult(
-            code,
-            out.value(),
-            err.value(),
-            dropped=out.dropped + err.dropped,
-            seconds=time.monotonic() - began,
-            timed_out=timed_out,
-            oom_killed=oom,
-        )
 
     # -- the change, snapshots ---------------------------------------------------------------
 
@@ -512,12 +462,6 @@ class ApiSandbox:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
-
-
-async def _collect(stream: Stream, out: Capture, err: Capture) -> None:
-    while found := await stream.read():
-        for kind, data in found:
-            (err if kind == 2 else out).feed(data)
 
 
 def _result(answer: dict[str, Any], content: bytes, began: float) -> CommandResult:

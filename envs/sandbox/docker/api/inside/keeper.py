@@ -16,7 +16,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import select
 import signal
 import stat
 import struct
@@ -32,19 +31,15 @@ from repodrome.envs.sandbox.beneath import Beneath
 from repodrome.envs.sandbox.direct.changed import changed_in
 from repodrome.envs.sandbox.direct.dialogue import OPEN_SECONDS
 from repodrome.envs.sandbox.direct.export import Exporter
+from repodrome.envs.sandbox.docker.api.inside.agent import Agent, Answer
 from repodrome.envs.sandbox.docker.api.inside.layer import LayerWriter
 from repodrome.envs.sandbox.docker.api.inside.live import (
     CancelledError,
-    Live,
     LostError,
-    Result,
-    Shell,
-    Wait,
     World,
-    run_beside,
 )
 from repodrome.envs.sandbox.docker.api.inside.pack import Packer, unpack
-from repodrome.envs.sandbox.docker.api.inside.processes import everyone, kill_all, look
+from repodrome.envs.sandbox.docker.api.inside.processes import everyone, look
 from repodrome.errors import WorkspaceError
 
 PARTS = ("workspace", "env", "home")
@@ -57,11 +52,10 @@ COMPLETE = "complete"
 CHUNK = 4 << 20
 _HEAD = struct.Struct(">II")
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-Answer = tuple[dict[str, Any], bytes]
 
 
 class Keeper:
-    """Obeys orders, each by the method of its name.
+    """Obeys orders, each by the method of its name: here about files, in :class:`Agent` all others.
 
     Args:
         config: uid and gid of the agent, its paths, the number of layers;
@@ -71,22 +65,13 @@ class Keeper:
     def __init__(self, config: dict[str, Any]) -> None:
         self.uid, self.gid, self.layers = config["uid"], config["gid"], config["layers"]
         self.root: str = config["root"]
-        self.max_sessions: int = config["max_sessions"]
         inside, control = config["inside"], config["control"]
         here = control if inside else CTL
         self.world = World(here, control, self.uid, self.gid)
         self._out = threading.Lock()
         self._stops: dict[int, int] = {}
         self._beneath: Beneath | None = None
-        self._holder = 1 if inside else 0
-        self._live: Live | None = None
-        self._lives = 0
-        self._shells: dict[str, Shell] = {}
-        self._cwds: dict[str, bytes] = {}
-        self._states: dict[str, bytes] = {}
-        self._locks: dict[str, threading.Lock] = {}
-        self._changing = threading.RLock()
-        self._oom_seen = 0
+        self._agent = Agent(self.world, self.root, config["max_sessions"], 1 if inside else 0)
         self._files = 0
         self._unpacking: _Unpacking | None = None
 
@@ -116,7 +101,8 @@ class Keeper:
     def _obey(self, order: dict[str, Any], data: bytes, stop: int) -> None:
         number, op = order.pop("id"), order.pop("op")
         try:
-            method: Callable[..., Answer | None] = getattr(self, f"do_{op}")
+            whose = self if hasattr(self, f"do_{op}") else self._agent
+            method: Callable[..., Answer | None] = getattr(whose, f"do_{op}")
             try:
                 answer, content = method(data, stop, number, **order) or ({}, b"")
             except WorkspaceError as error:
@@ -186,8 +172,8 @@ class Keeper:
         holders = [process.pid for process in everyone() if process.parent == 0]
         if not holders:
             return {"apart": True}, b""
-        self._holder = holders[0]
-        fd = self._entered(f"/proc/{self._holder}/root{self.root}")
+        self._agent.moved(holders[0])
+        fd = self._entered(f"/proc/{holders[0]}/root{self.root}")
         self._beneath = Beneath(fd, self.root, (self.uid, self.gid))
         return {}, b""
 
@@ -205,16 +191,13 @@ class Keeper:
     def _forget_agent(self) -> None:
         if self._beneath is not None:
             self._beneath.close()
-        self._beneath, self._holder, self._oom_seen = None, 0, 0
+        self._beneath = None
+        self._agent.moved(0)
 
     def _workspace(self) -> Beneath:
-        if self._beneath is None or look(self._holder) is None:
+        if self._beneath is None or look(self._agent.holder) is None:
             raise RuntimeError("the agent's container is gone")
         return self._beneath
-
-    def do_alive(self, data: bytes, stop: int, number: int) -> Answer:
-        """Whether the agent's container still runs."""
-        return {"alive": look(self._holder) is not None}, b""
 
     def do_stat(self, data: bytes, stop: int, number: int, *, path: str) -> Answer:
         return {"info": asdict(self._workspace().stat(path))}, b""
@@ -253,167 +236,13 @@ class Keeper:
     def do_remove(self, data: bytes, stop: int, number: int, *, name: str) -> None:
         self.world.remove(name)
 
-    # -- processes ---------------------------------------------------------------------------
-
-    def do_init(self, data: bytes, stop: int, number: int) -> Answer:
-        """Make the FIFOs of a new init, which the engine is to start; what ran before ends."""
-        self._end_live()
-        with self._changing:
-            self._lives += 1
-            self._live = Live(self.world, self._lives)
-            return {"name": f"{self.world.there}/{self._lives}"}, b""
-
-    def do_up(self, data: bytes, stop: int, number: int) -> None:
-        """Wait until the new init answers."""
-        live = self._live
-        if live is None:
-            raise LostError
-        with live.used():
-            live.ready(Wait(OPEN_SECONDS, stop))
-
-    def _alive(self) -> Live:
-        with self._changing:
-            if self._live is None or not self._live.alive():
-                raise LostError
-            return self._live
-
-    def do_end(self, data: bytes, stop: int, number: int) -> None:
-        """Kill every process of the agent's; files stay."""
-        self._end_live()
-
-    def _end_live(self) -> None:
-        with self._changing:
-            kill_all(self.uid, self.gid)
-            live, self._live = self._live, None
-            shells, self._shells = self._shells, {}
-        for name, shell in shells.items():
-            shell.lost = True
-            with self._locks[name]:  # its command sees the end first
-                shell.close()
-        if live is not None:
-            live.close()
-
-    def do_shell(
-        self,
-        data: bytes,
-        stop: int,
-        number: int,
-        *,
-        session: str,
-        timeout: float,
-        max_output: int,
-    ) -> Answer:
-        with self._changing:
-            lock = self._locks.setdefault(session, threading.Lock())
-        while not lock.acquire(timeout=0.02):  # no deadline: the one before has its own
-            if _is_set(stop):
-                raise CancelledError
-        try:
-            live = self._alive()
-            with live.used():
-                shell = self._shell(session, live)
-                result = shell.run(data, timeout, max_output, stop)
-                self._cwds[session] = shell.cwd
-        finally:
-            lock.release()
-        return self._result(result)
-
-    def _shell(self, session: str, live: Live) -> Shell:
-        shell = self._shells.get(session)
-        if shell is not None and not shell.lost and shell.live is live:
-            return shell
-        if shell is not None:
-            shell.close()
-            self._shells.pop(session, None)
-        if len(self._shells) >= self.max_sessions:
-            raise WorkspaceError(
-                f"{self.max_sessions} shells are open already; use one of them",
-                code="too_many_sessions",
-            )
-        shell = Shell(live, session, self._cwds.get(session, os.fsencode(self.root)))
-        shell.open(self._states.pop(session, b""))  # used once: it may be what doesn't come up
-        self._shells[session] = shell
-        return shell
-
-    def do_exec(
-        self,
-        data: bytes,
-        stop: int,
-        number: int,
-        *,
-        argv: int,
-        cwd: int,
-        env: dict[str, str],
-        timeout: float,
-        max_output: int,
-    ) -> Answer:
-        """Run a program. In ``data``: ``argv`` bytes of NUL-ended words, ``cwd`` of path, input."""
-        words = data[:argv].split(b"\0")[:-1]
-        place, stdin = data[argv : argv + cwd], data[argv + cwd :]
-        live = self._alive()
-        with live.used():
-            ran = run_beside(live, words, stdin, place, env, timeout, max_output, stop)
-        return self._result(ran)
-
-    def _result(self, result: Result) -> Answer:
-        out, err = result.out.value(), result.err.value() if result.err else b""
-        dropped = result.out.dropped + (result.err.dropped if result.err else 0)
-        oom = False
-        if result.exit_code != 0 or result.shell_lost:
-            kills = self._oom_kills()
-            oom, self._oom_seen = kills > self._oom_seen, max(kills, self._oom_seen)
-        return {
-            "exit_code": result.exit_code,
-            "out": len(out),
-            "dropped": dropped,
-            "timed_out": result.timed_out,
-            "shell_lost": result.shell_lost,
-            "oom_killed": oom,
-            "alive": not result.shell_lost or look(self._holder) is not None,
-        }, out + err
-
-    def _oom_kills(self) -> int:
-        """How often the limit of the agent's container has killed something (cgroup v1, v2)."""
-        root = f"/proc/{self._holder}/root/sys/fs/cgroup"
-        for name in ("memory/memory.oom_control", "memory.events"):
-            with suppress(OSError), open(f"{root}/{name}") as file:
-                for line in file:
-                    if line.startswith("oom_kill "):
-                        return int(line.split()[1])
-        return 0
-
-    def do_save(self, data: bytes, stop: int, number: int) -> Answer:
-        """Each idle shell's cwd and the script that brings its state back."""
-        saved = []
-        parts = b""
-        for session, shell in list(self._shells.items()):
-            lock = self._locks[session]
-            if shell.lost or not lock.acquire(blocking=False):
-                continue
-            try:
-                state = shell.save(stop)
-            finally:
-                lock.release()
-            saved.append([session, len(shell.cwd), len(state)])
-            parts += shell.cwd + state
-        return {"shells": saved}, parts
-
-    def do_load(
-        self, data: bytes, stop: int, number: int, *, shells: list[tuple[str, int, int]]
-    ) -> None:
-        """Have the next shells begin as ``do_save`` found them."""
-        stream = io.BytesIO(data)
-        for session, cwd, state in shells:
-            self._cwds[session] = stream.read(cwd)
-            self._states[session] = stream.read(state)
-
     # -- the change --------------------------------------------------------------------------
 
     def do_export(self, data: bytes, stop: int, number: int, *, max_file_bytes: int) -> None:
         """Everything that differs from the layers, one frame a file; nothing runs any more."""
         from pathlib import Path
 
-        self._end_live()
+        self._agent.end()
         layers = [Path(f"{LAYERS}/{i}/content/workspace") for i in range(self.layers)]
         upper = os.open(f"{FILES}/upper/workspace", _DIRECTORY)
         try:
@@ -432,12 +261,12 @@ class Keeper:
 
     def do_layer(self, data: bytes, stop: int, number: int) -> None:
         """All that was written, as a tar in frames."""
-        self._end_live()
+        self._agent.end()
         self._workspace()
         writer = LayerWriter(io.BufferedWriter(_Frames(self, number), CHUNK))
         for part, place in zip(PARTS, (self.root, "/env", "/home/agent"), strict=True):
             layers = [f"{LAYERS}/{i}/content/{part}" for i in range(self.layers)]
-            merged = f"/proc/{self._holder}/root{place}"
+            merged = f"/proc/{self._agent.holder}/root{place}"
             writer.part(part, f"{FILES}/upper/{part}", merged, layers)
         writer.close()
 
@@ -491,10 +320,6 @@ class _Unpacking:
 _QUICK = frozenset(
     ("prepare", "agent", "alive", "stat", "read", "write", "delete", "list", "file", "remove")
 )
-
-
-def _is_set(stop: int) -> bool:
-    return bool(select.select([stop], [], [], 0)[0])
 
 
 def main(config: dict[str, Any]) -> None:
