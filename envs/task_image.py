@@ -76,7 +76,7 @@ def check_python(task: Task, image: Image) -> None:
     wanted, kind = task.environment.python, task.verifier.kind
     for what, needed in (
         ("packages", task.environment.packages),
-        (f"{kind} verifier", kind not in ("command", "output", "benchmark")),
+        (f"{kind} verifier", kind in ("pytest", "mutants", "script")),
     ):
         if needed and not image.python:
             raise SetupError(
