@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from repodrome.errors import ToolError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
-from repodrome.tools.files import kind_of, relative
+from repodrome.tools.files import kind_of, off_loop, relative
 from repodrome.tools.search import search
 from repodrome.tools.text import count, safe_text, show_path
 
@@ -155,6 +156,12 @@ def _match(segments: tuple[re.Pattern[str] | None, ...], names: list[str]) -> bo
     return all(segment is None for segment in segments[at:])
 
 
+def _matching(output: bytes, pattern: GlobPattern, skip: int) -> list[str]:
+    # Every name ends in a NUL: what is behind the last one was cut off.
+    names = output.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return sorted(name[skip:] for name in names if pattern.matches(name[skip:]))
+
+
 @dataclass(frozen=True, slots=True)
 class Glob:
     """Finds files by name, sorted by path; hidden and ignored ones too, but nothing in ``.git``.
@@ -212,10 +219,8 @@ class Glob:
             timeout=self.timeout,
             max_bytes=self.scan_bytes,
         )  # fmt: skip
-        # Every name ends in a NUL: what is behind the last one was cut off.
-        names = result.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
-        skip = len(start) + 1
-        found = sorted(name[skip:] for name in names if parsed.matches(name[skip:]))
+        work = functools.partial(_matching, result.stdout, parsed, len(start) + 1)
+        found = await off_loop(len(result.stdout), work)
         prefix = "" if base == "." else f"{base}/"
         shown = [
             show_path(prefix + name) for name in found[: min(arguments.limit, self.max_results)]

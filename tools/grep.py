@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from repodrome.errors import ToolError
 from repodrome.tools.base import Arguments, ToolContext, ToolOutput
-from repodrome.tools.files import kind_of, relative
+from repodrome.tools.files import kind_of, off_loop, relative
 from repodrome.tools.search import MISSING, search
 from repodrome.tools.text import clip_line, count, safe_text, show_path
 from repodrome.tools.words import named
@@ -117,12 +118,15 @@ class Grep:
                 timeout=self.timeout,
                 max_bytes=self.scan_bytes,
             )
-        partial = _check(result)
+        work = functools.partial(self._answer, arguments, result.stdout, cut, _check(result))
+        return await off_loop(len(result.stdout), work)
+
+    def _answer(
+        self, arguments: GrepArguments, output: bytes, cut: bool, partial: str
+    ) -> ToolOutput:
         if arguments.output_mode == "content":
-            return self._lines(
-                arguments, sorted(_content(result.stdout, cut), key=_by_path), cut, partial
-            )
-        return self._files(arguments, _per_file(result.stdout, arguments.output_mode), cut, partial)
+            return self._lines(arguments, sorted(_content(output, cut), key=_by_path), cut, partial)
+        return self._files(arguments, _per_file(output, arguments.output_mode), cut, partial)
 
     def _ripgrep(self, arguments: GrepArguments, target: str) -> list[str]:
         argv = [

@@ -117,7 +117,9 @@ class Overlay:
         self.left_out = 0
         for path in missing:
             dirty |= self._forget(path)
-        for info in present:
+        for number, info in enumerate(present):
+            if number % 256 == 0:
+                await asyncio.sleep(0)  # other episodes have their turn, though nothing is awaited
             if self._is_known(info):
                 continue
             original = self._index.files.get(info.path)
@@ -233,6 +235,7 @@ class Overlay:
                 entries = await workspace.list_dir(directories.pop())
             except WorkspaceError:  # gone meanwhile, or closed to us
                 continue
+            await asyncio.sleep(0)
             seen += len(entries)
             for info in entries:
                 if info.kind == "file" and self._index.rules.wants(info.path):
