@@ -9,7 +9,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from repodrome.envs.sandbox.direct.messages import MAX_MESSAGE, receive, send
+from repodrome.envs.sandbox.direct.messages import receive, send
 from repodrome.envs.sandbox.direct.mounts import Filesystem
 from repodrome.envs.sandbox.direct.syscalls import (
     CLONE_NEWIPC,
@@ -18,7 +18,9 @@ from repodrome.envs.sandbox.direct.syscalls import (
     CLONE_NEWUTS,
     MS_NODEV,
     MS_NOSUID,
+    children,
     die_with_parent,
+    kill,
     loopback_up,
     mount,
     setns,
@@ -150,57 +152,11 @@ class Blank:
         os.execve(order["argv"][0], order["argv"], {"PATH": "/usr/bin:/bin"})
 
 
-class Profile:
-    """What live sandboxes of the same kind have in common, whatever their task.
+def end_program(pid: int) -> None:
+    """End what a child has become.
 
-    Args:
-        order: command line, limits of processes and toolchains.
-        seccomp: descriptor of the filter's program, or -1.
+    It is bwrap's child that is killed, the init of the sandbox's pid namespace: then bwrap ends by
+    itself when all of that namespace is gone, and not before.
     """
-
-    def __init__(self, order: dict[str, Any], seccomp: int) -> None:
-        self.order, self.seccomp = order, seccomp
-
-    def fits(self, order: dict[str, Any]) -> bool:
-        """Whether a sandbox of this profile will do for an order."""
-        return all(order[key] == value for key, value in self.order.items())
-
-
-class Warm:
-    """A sandbox that runs already, with nothing in it: the next order of its profile fills it."""
-
-    def __init__(self, profile: Profile, blank: Blank) -> None:
-        self.profile, self.name, self.pid = profile, blank.name, blank.pid
-        self.paths, self.oom_before = blank.paths, 0
-        self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        stdin, self.control = os.pipe2(os.O_CLOEXEC)
-        self.stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)
-        fds = {"reply": theirs.fileno(), "stdin": stdin}
-        fds |= {"stdout": self.stderr, "stderr": self.stderr}
-        seccomp = -1
-        if profile.seccomp >= 0:  # whoever reads it needs an offset of its own
-            seccomp = fds["seccomp"] = os.memfd_create("seccomp", os.MFD_CLOEXEC)
-            os.write(seccomp, os.pread(profile.seccomp, 1 << 20, 0))
-            os.lseek(seccomp, 0, os.SEEK_SET)
-        small = {"size": 1 << 20, "inodes": 1000}
-        order = {**profile.order, **small, "empty": True, "pid": blank.pid, "fds": list(fds)}
-        send(blank.sock, order, tuple(fds.values()))
-        blank.sock.close()
-        theirs.close()
-        os.close(stdin)
-        if seccomp >= 0:
-            os.close(seccomp)
-
-    def namespace(self) -> int:
-        """Its mount namespace; -1 while it is not ready."""
-        try:
-            _, fds, _, _ = socket.recv_fds(self.sock, MAX_MESSAGE, 1, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return -1
-        return fds[0] if fds else -1
-
-    def close(self) -> None:
-        """Let go of it."""
-        self.sock.close()
-        os.close(self.control)
-        os.close(self.stderr)
+    for process in children(pid) or [pid]:
+        kill(process)

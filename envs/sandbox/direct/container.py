@@ -62,8 +62,6 @@ PLACES = {
 PRIVATE_PROC = ("kcore", "keys", "latency_stats", "sched_debug", "timer_list")
 AGENT = "agent:x:{uid}:{gid}:agent:/home/agent:/bin/bash\n"
 MAX_PASSWD = 1 << 20
-BLANKS = 1
-"""Children kept ready for each container."""
 MAX_DEATHS = 20
 """Children of a container that may die before their order until it is given up."""
 

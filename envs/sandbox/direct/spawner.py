@@ -29,11 +29,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from repodrome.envs.sandbox.direct.blank import Blank, Profile, Warm
+from repodrome.envs.sandbox.direct.blank import Blank, end_program
 from repodrome.envs.sandbox.direct.cgroup import oom_kills
-from repodrome.envs.sandbox.direct.container import BLANKS, Home, Resident
+from repodrome.envs.sandbox.direct.container import Resident
+from repodrome.envs.sandbox.direct.homes import Homes
 from repodrome.envs.sandbox.direct.messages import receive, send
-from repodrome.envs.sandbox.direct.mounts import Filesystem, make_skeleton
+from repodrome.envs.sandbox.direct.mounts import make_skeleton
 from repodrome.envs.sandbox.direct.syscalls import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -46,11 +47,11 @@ from repodrome.envs.sandbox.direct.syscalls import (
     die_with_parent,
     kill,
     mount,
-    setns,
     unmount,
     unshare,
     write_file,
 )
+from repodrome.envs.sandbox.direct.warm import Warm, WarmSandboxes
 
 QUIET_MS = 20
 MAX_UNTIDY = 200
@@ -65,19 +66,16 @@ class Spawner:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.config: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}  # filled later, and the same object for all
         self.blanks: list[Blank] = []
-        self.warm: list[Warm] = []
-        self.profile: Profile | None = None
-        self._numbered = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.running: dict[int, tuple[Blank | Warm, socket.socket, int]] = {}
         self.pids: dict[int, int] = {}
-        self.homes: dict[str, Home] = {}
         self.keeper = 0
-        self._pids_here = -1  # the namespace that the keeper is pid 1 of
         self._keeping = -1  # held open: what pid 1 reads ends when this process does
         self.tidy: list[str] = []
         self.count = 0
+        self.warm = WarmSandboxes(self.config)
+        self.homes = Homes(self.config, self._number)
         self.wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -85,7 +83,7 @@ class Spawner:
     def prepare(self) -> None:
         """Private namespaces, and the stage on which sandboxes put their mounts."""
         data, _ = receive(self.sock)
-        self.config = json.loads(data)
+        self.config |= json.loads(data)
         try:
             if self.config["rootless"]:
                 uid, gid = os.getuid(), os.getgid()
@@ -126,7 +124,7 @@ class Spawner:
             os.read(0, 1)  # ends with the spawner
             os._exit(0)
         os.close(read)
-        self._pids_here = os.open("/proc/self/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        self.homes.back = os.open("/proc/self/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
 
     def loop(self) -> None:
         poll = select.poll()
@@ -138,14 +136,14 @@ class Spawner:
             # Never-ending load has no quiet moment, so that there is a bound.
             if len(self.tidy) >= MAX_UNTIDY:
                 self._tidy()
-            cold = self.profile is not None and len(self.warm) < self.config["ready"]
-            lacking = self._lacking()
+            cold = self.warm.lacking
+            lacking = self.homes.lacking()
             wanted = cold or lacking or len(self.blanks) < self.config["warm"]
             pause = 0 if not self.blanks else QUIET_MS if wanted or self.tidy else None
             ready = poll.poll(pause)
             if not ready:
                 if lacking:
-                    self._resident(lacking)
+                    self.homes.settle(lacking)
                 elif cold and self.blanks:
                     self._heat()
                 elif wanted:
@@ -166,119 +164,42 @@ class Spawner:
                         return
                     self._order(data, fds)
 
-    def _blank(self) -> None:
+    def _number(self) -> int:
         self.count += 1
+        return self.count
+
+    def _blank(self) -> None:
         try:
-            self.blanks.append(Blank(self.config, self.count))
+            self.blanks.append(Blank(self.config, self._number()))
         except OSError:  # out of processes: the next order tries again, and reports it
             time.sleep(0.05)
-
-    def _lacking(self) -> Home | None:
-        """A container with too few children ready."""
-        for home in self.homes.values():
-            if not home.broken and len(home.blanks) < BLANKS:
-                return home
-        return None
-
-    def _resident(self, home: Home) -> None:
-        self.count += 1
-        try:
-            home.blanks.append(Resident(self.config, self.count, home, self._pids_here))
-        except OSError:  # its pid namespace has ended, or it has no processes left
-            home.deaths += 1
-
-    def _adopt(self, order: dict[str, Any], reply: socket.socket, fds: list[int]) -> None:
-        """Learn of a container, whose processes later orders will be."""
-        names = order["fds"][1:]
-        home = Home(order["adopt"], dict(zip(names, map(os.dup, fds), strict=True)))
-        self.homes[home.id] = home
-        self._resident(home)
-        send(reply, {"pid": 0, "cgroup": home.cgroups})
-        reply.close()
-
-    def _forget(self, name: str) -> None:
-        home = self.homes.pop(name, None)
-        if home is not None:
-            for blank in home.blanks:
-                kill(blank.pid)
-                blank.sock.close()
-                self.tidy.append(blank.name)
-            home.close()
 
     def _blank_for(self, order: dict[str, Any]) -> Blank:
         """A child to carry out an order."""
         if name := order.get("container"):
-            home = self.homes.get(name)
-            if home is None:
-                raise OSError(errno.ESRCH, "the container is gone")
-            if not home.blanks:
-                self._resident(home)
-            if not home.blanks:
-                raise OSError(errno.ESRCH, "the container has ended")
-            home.deaths = 0
-            return home.blanks.pop(0)
+            return self.homes.take(name)
         if order.get("network") or not self.blanks:
-            self.count += 1
-            return Blank(self.config, self.count, bool(order.get("network")))
+            return Blank(self.config, self._number(), bool(order.get("network")))
         return self.blanks.pop(0)
 
     def _heat(self) -> None:
         """Start a sandbox like the last one, for the next order to fill."""
-        assert self.profile is not None
         blank = self.blanks.pop(0)
-        try:
-            self.warm.append(Warm(self.profile, blank))
-        except OSError:
-            self.profile = None  # out of descriptors: without
+        if not self.warm.add(blank):
             kill(blank.pid)
             self.tidy.append(blank.name)
 
-    def _remember(self, order: dict[str, Any], fds: list[int]) -> None:
-        """The next sandboxes will be like this one."""
-        if self.profile is not None:
-            if self.profile.fits(order):
-                return
-            if self.profile.seccomp >= 0:
-                os.close(self.profile.seccomp)
-            for warm in self.warm:
-                self._end(warm.pid)
-        names = order["fds"][1:]
-        seccomp = os.dup(fds[names.index("seccomp")]) if "seccomp" in names else -1
-        common = {key: order[key] for key in ("argv", "rlimits", "toolchains")}
-        self.profile = Profile(common, seccomp)
-
     def _fill(self, order: dict[str, Any], reply: socket.socket) -> bool:
         """Carry out an order with a sandbox that runs already; False where none will do."""
-        found = next((warm for warm in self.warm if warm.profile.fits(order)), None)
-        namespace = -1 if found is None else found.namespace()
-        if found is None or namespace < 0:
+        taken = self.warm.take(order)
+        if taken is None:
             return False
-        self.warm.remove(found)
-        handles: list[int] = []
-        home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            for controller, name, value in order["limits"]:
-                directory = found.paths.get(controller)
-                if directory:
-                    write_file(f"{directory}/{name}", value)
-            setns(namespace, CLONE_NEWNS)
-            try:
-                os.fchdir(self._numbered)  # /proc there is another pid namespace's
-                handles += Filesystem(self.config, order, {}, ".").fill()
-            finally:
-                setns(home, CLONE_NEWNS)
-            answer = {"pid": found.pid, "cgroup": found.paths, "warm": True}
-            send(reply, answer, (*handles, namespace, found.control, found.stderr))
-        except OSError:  # a new one will do, or say what is wrong
-            self._end(found.pid)
-            self.tidy.append(found.name)
+        warm, namespace = taken
+        if not self.warm.fill(warm, namespace, order, reply):
+            self.tidy.append(warm.name)
             return False
-        finally:
-            for fd in (*handles, namespace, home):
-                os.close(fd)
-            found.close()
-        self.running[found.pid] = (found, reply, order["id"])
-        self.pids[order["id"]] = found.pid
+        self.running[warm.pid] = (warm, reply, order["id"])
+        self.pids[order["id"]] = warm.pid
         return True
 
     def _order(self, data: bytes, fds: list[int]) -> None:
@@ -287,7 +208,7 @@ class Spawner:
             self._kill(order["kill"])
             return
         if "forget" in order:
-            self._forget(order["forget"])
+            self.tidy += self.homes.forget(order["forget"])
             return
         if not fds:  # no descriptor was left to receive them with; the host sees its socket end
             return
@@ -297,11 +218,15 @@ class Spawner:
             if len(fds) != len(order["fds"]) - 1:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             if order.get("fillable"):
-                self._remember(order, fds)
+                self.warm.remember(order, fds)
                 if self._fill(order, reply):
                     return
             if "adopt" in order:
-                self._adopt(order, reply, fds)
+                names = order["fds"][1:]
+                owned = dict(zip(names, map(os.dup, fds), strict=True))
+                home = self.homes.adopt(order["adopt"], owned)
+                send(reply, {"pid": 0, "cgroup": home.cgroups})
+                reply.close()
                 return
             blank = self._blank_for(order)
             order["pid"] = blank.pid
@@ -325,18 +250,10 @@ class Spawner:
                 os.close(fd)
 
     def _kill(self, number: int) -> None:
-        """End an order's processes.
-
-        It is bwrap's child that is killed, the init of the sandbox's pid namespace: then bwrap ends
-        by itself when all of that namespace is gone, and not before.
-        """
+        """End an order's processes."""
         pid = self.pids.get(number)
         if pid is not None:
-            self._end(pid)
-
-    def _end(self, pid: int) -> None:
-        for process in children(pid) or [pid]:
-            kill(process)
+            end_program(pid)
 
     def _reap(self) -> None:
         while True:
@@ -356,20 +273,9 @@ class Spawner:
                 code = os.waitstatus_to_exitcode(status)
                 send(reply, {"exit": code if code >= 0 else 128 - code, "oom": oom})
                 reply.close()
+            elif name := self.warm.reaped(pid) or self.homes.reaped(pid):
+                self.tidy.append(name)
             else:
-                for warm in [w for w in self.warm if w.pid == pid]:
-                    warm.close()
-                    self.warm.remove(warm)
-                    self.tidy.append(warm.name)
-                    if warm.profile is self.profile:
-                        self.profile = None  # one that can't start must not become a fork storm
-                for home in self.homes.values():
-                    for blank in [b for b in home.blanks if b.pid == pid]:
-                        blank.sock.close()
-                        home.blanks.remove(blank)
-                        home.deaths += 1
-                        time.sleep(0.01)
-                        self.tidy.append(blank.name)
                 for blank in [b for b in self.blanks if b.pid == pid]:
                     blank.sock.close()
                     self.blanks.remove(blank)
@@ -396,16 +302,15 @@ class Spawner:
 
     def finish(self) -> None:
         """Kill what is left and wait for it, so that nothing outlives the host process."""
-        for home in self.homes.values():
-            for blank in home.blanks:
-                kill(blank.pid)
+        for pid in self.homes.waiting:
+            kill(pid)
         for pid in self.running:  # those in containers are not the keeper's
-            self._end(pid)
+            end_program(pid)
         kill(self.keeper)
-        for name in list(self.homes):
-            self._forget(name)
+        for name in self.homes.names:
+            self.tidy += self.homes.forget(name)
             time.sleep(LET_GO)
-        self.tidy += [blank.name for blank in self.blanks] + [warm.name for warm in self.warm]
+        self.tidy += [blank.name for blank in self.blanks] + self.warm.names
         while True:
             try:
                 pid, _ = os.waitpid(-1, 0)
