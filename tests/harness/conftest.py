@@ -145,6 +145,22 @@ def script(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def hanging_run(
+    make_folder: MakeFolder,
+    script: Callable[..., Path],
+    start_process: Callable[..., subprocess.Popen[str]],
+) -> subprocess.Popen[str]:
+    """An episode whose first step is played and whose second one lasts; its file goes to ``r``."""
+    path = script(("list_dir", {"path": "."}), ("terminal", {"command": "sleep 600"}))
+    process = start_process("run", make_folder(), "--agent", f"scripted:{path}", "--out", "r")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "list_dir" in line:
+            break
+    return process
+
+
 def only_json(result: Result) -> dict[str, Any]:
     """Standard output, which must be exactly one JSON object."""
     value = json.loads(result.stdout)

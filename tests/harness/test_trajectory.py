@@ -128,15 +128,9 @@ def test_out_that_cannot_be_written(cli, make_folder, tmp_path):
     assert "--out" in result.stderr
 
 
-def test_kill_leaves_what_was_played(make_folder, script, start_process, tmp_path):
-    path = script(("list_dir", {"path": "."}), ("terminal", {"command": "sleep 600"}))
-    process = start_process("run", make_folder(), "--agent", f"scripted:{path}", "--out", "r")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "list_dir" in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def test_kill_leaves_what_was_played(hanging_run, tmp_path):
+    hanging_run.send_signal(signal.SIGKILL)
+    hanging_run.wait()
     (file,) = (tmp_path / "r").iterdir()
     recorded = read_trajectory(file)
     assert recorded.end is None
