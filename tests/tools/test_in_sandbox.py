@@ -99,6 +99,23 @@ async def test_a_job_that_cant_be_kept_is_never_started(sandbox: Sandbox) -> Non
     assert listed.startswith("job 1: ended") and listed.endswith("[1 job, 0 running]")
 
 
+@pytest.mark.slow  # bash tries for 15 s
+async def test_no_process_left_is_not_nothing_found(sandbox: Sandbox) -> None:
+    box, context = Toolbox.build(), ToolContext(sandbox, ToolState())
+    fill = """python3 - <<'END'
+import os
+try:
+    while os.fork():
+        pass
+    os.execvp("sleep", ["sleep", "600"])
+except OSError:
+    pass
+END"""
+    await box.call("terminal", {"command": fill}, context)
+    outcome = await box.call("glob", {"pattern": "*"}, context)
+    assert outcome.error_code == "no_process", outcome.text
+
+
 async def test_what_tools_put_aside_is_no_change(sandbox: Sandbox) -> None:
     box, context = Toolbox.build(), ToolContext(sandbox, ToolState())
     await box.call("terminal", {"command": "echo hi", "background": True}, context)

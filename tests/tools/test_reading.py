@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,3 +274,17 @@ async def test_a_slow_search_is_stopped(desk: Desk) -> None:
     outcome = await box.call("grep", {"pattern": "x"}, ToolContext(Sleepy(desk.path), desk.state))
     assert outcome.error_code == "timeout"
     assert "0.2 s" in outcome.text
+
+
+class NoProcess(LocalWorkspace):
+    """One that has all the processes that it may have."""
+
+    async def exec(self, argv: Sequence[str], **how: Any) -> CommandResult:
+        return CommandResult(254, b"", b"search: fork: Resource temporarily unavailable\n")
+
+
+@pytest.mark.parametrize("call", [("grep", "x"), ("glob", "*"), ("read_lints", "")])
+async def test_no_process_left_is_not_nothing_found(call: tuple[str, str], desk: Desk) -> None:
+    desk.workspace = NoProcess(desk.path)
+    name, pattern = call
+    await desk.fails("no_process", name, **({"pattern": pattern} if pattern else {}))
