@@ -1,1 +1,1 @@
-"""Who plays an episode: the oracle, nop, a script, a person, and third parties' agents."""
+"""Who plays an episode: the oracle, nop, a script, a person, a model, and third parties' agents."""

@@ -9,9 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repodrome.envs.environment import prepare
 from repodrome.envs.sandbox.registry import get_backend
+from repodrome.envs.trajectory import AssistantTurn
 from repodrome.harness.agents.openai import EMPTY, read_answer
 from repodrome.harness.agents.oracle import solution_calls
 from repodrome.harness.trajectory import read_trajectory
@@ -220,6 +223,22 @@ def test_a_summary_is_taken_as_far_as_it_goes():
     assert read_answer(cut).malformed
     assert not read_answer(cut, summary_wanted=True).malformed
     assert read_answer(completion(LOOK, finish_reason="length"), summary_wanted=True).malformed
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+KEYS = ["content", "tool_calls", "refusal", "reasoning", "function_call"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), ANYTHING), ANYTHING, ANYTHING, st.booleans())
+def test_whatever_a_server_answers_is_a_turn(message, reason, usage, summary):
+    answer = {"choices": [{"message": message, "finish_reason": reason}], "usage": usage}
+    turn = read_answer(answer, summary_wanted=summary)
+    assert AssistantTurn.model_validate_json(turn.model_dump_json()) == turn
+    assert turn.content.strip() or turn.tool_calls or turn.malformed
 
 
 # -- what the machine does wrong ------------------------------------------------------------------
