@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,8 +28,10 @@ from repodrome.tasks.unpack import unpack
 from repodrome.tools.index import index as indexes
 from repodrome.tools.index.chunks import chunk_file
 from repodrome.tools.index.embedder import StaticEmbedder
+from repodrome.tools.index.embedders import get_embedder
 from repodrome.tools.index.fit import default_key, fit
 from repodrome.tools.index.query import Hit, Part, rank
+from repodrome.tools.index.rerank import TOP, ordered, text_of
 from repodrome.tools.index.segment import Collector, FileFacts, Segment
 from repodrome.tools.index.walk import Rules
 
@@ -46,6 +49,9 @@ HISTORIES = {
     "tornado": "https://github.com/tornadoweb/tornado",
     "werkzeug": "https://github.com/pallets/werkzeug",
 }
+RERANKED = "re-ranked by minilm"
+GOALS = {"default": 0.57, RERANKED: 0.61}
+"""MRR@10, docstring → function."""
 QUESTIONS = 400
 """At most, of each project."""
 COMMITS = 80
@@ -64,7 +70,7 @@ def run(quick: bool, work: Path) -> Iterator[Row]:
 
 
 def _functions(most: int, place: Path, embedder: StaticEmbedder) -> Iterator[Row]:
-    ways = ("ripgrep", "BM25, plain words", "lexical (BM25F)", "default")
+    ways = ("ripgrep", "BM25, plain words", "lexical (BM25F)", "default", RERANKED)
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for pin, sha256 in SDISTS.items():
         source = _unpacked(pin, sha256, place)
@@ -79,13 +85,13 @@ def _functions(most: int, place: Path, embedder: StaticEmbedder) -> Iterator[Row
                 _plain(tree, segment),
                 _ours(segment, None),
                 _ours(segment, embedder),
+                _reranked(tree, segment, embedder),
             )
             for way, search in zip(ways, searches, strict=True):
                 found[way].append(_measured(search, questions))
     for way, values in found.items():
-        for kind, goal, shares in zip(
-            ("MRR@10", "recall@10"), (0.57, None), zip(*values, strict=True), strict=True
-        ):
+        for kind, shares in zip(("MRR@10", "recall@10"), zip(*values, strict=True), strict=True):
+            goal = GOALS.get(way) if kind == "MRR@10" else None
             yield from _rows(f"docstring → function, {kind}", way, goal, shares, SDISTS)
 
 
@@ -96,8 +102,8 @@ def _rows(
     shares: Sequence[float],
     projects: Iterable[str],
 ) -> Iterator[Row]:
-    """The mean over the projects; with what is the default, each of them as well."""
-    ours = way == "default"
+    """The mean over the projects; of the default, and what is better, each of them as well."""
+    ours = way in ("default", RERANKED)
     mean = float(np.mean(shares))
     yield Row(f"{figure}, {way}", (mean,), SHARE, goal=goal if ours else None, floor=not ours)
     if ours:
@@ -155,6 +161,21 @@ def _hits(segment: Segment, scores: np.ndarray) -> list[Hit]:
 def _ours(segment: Segment, embedder: StaticEmbedder | None) -> Search:
     def search(text: str) -> list[Hit]:
         return rank([Part(segment)], text, embedder.query(text) if embedder else None, 10)
+
+    return search
+
+
+def _reranked(tree: Path, segment: Segment, embedder: StaticEmbedder) -> Search:
+    model = get_embedder("minilm")
+
+    @cache
+    def lines(path: str) -> list[str]:
+        return (tree / path).read_text("utf-8", "replace").split("\n")
+
+    def search(text: str) -> list[Hit]:
+        hits = rank([Part(segment)], text, embedder.query(text), TOP)
+        texts = [text_of(hit, lines(hit.path)) for hit in hits]
+        return ordered(model, text, hits, texts) if hits else []
 
     return search
 

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sysconfig
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -21,8 +23,10 @@ from repodrome.tools.index.chunks import chunk_file
 from repodrome.tools.index.embedder import StaticEmbedder
 from repodrome.tools.index.fit import default_key, fit
 from repodrome.tools.index.index import Index, build
+from repodrome.tools.index.minilm import MiniLM
 from repodrome.tools.index.overlay import Overlay
 from repodrome.tools.index.query import Part, rank
+from repodrome.tools.index.rerank import TOP, ordered, text_of
 
 SMALL, LARGE = 2_500, 45_000
 QUERIES = (
@@ -56,6 +60,7 @@ def run(quick: bool, work: Path) -> Iterator[Row]:
         floor=True,
     )
     yield in_ms("– query", _queries(index, embedder, n), 10, 50)
+    yield from _reranked(index, embedder, tree, 3 if quick else 10)
     yield from asyncio.run(_changes(index, embedder, tree, n))
     yield from asyncio.run(_overlap(embedder, work))
 
@@ -97,6 +102,30 @@ def _queries(index: Index, embedder: StaticEmbedder, n: int) -> list[float]:
 
         taken += sample(once, n // 4)
     return taken
+
+
+def _reranked(index: Index, embedder: StaticEmbedder, tree: Path, n: int) -> Iterator[Row]:
+    """What re-ranking adds to a query: none of its 30 best was read before, or all were."""
+    asked = []
+    for query in QUERIES:
+        hits = rank([Part(index.segment)], query, embedder.query(query), TOP)
+        texts = [text_of(hit, (tree / hit.path).read_text().split("\n")) for hit in hits]
+        asked.append((query, hits, texts))
+    loads, unread, read = [], [], []
+    for _ in range(n):
+        with closing(MiniLM.installed()) as model:
+            loads.append(_seconds(lambda: model.query("")))
+            for again in (unread, read):
+                again += [_seconds(partial(ordered, model, *one)) for one in asked]
+    yield in_ms("minilm loaded, once a process", loads)
+    yield in_ms("– 30 results read again, none known", unread)
+    yield in_ms("– 30 results read again, all known", read)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = perf_counter()
+    call()
+    return perf_counter() - began
 
 
 async def _changes(index: Index, embedder: StaticEmbedder, tree: Path, n: int) -> Iterator[Row]:

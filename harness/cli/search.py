@@ -21,8 +21,14 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most results.")] = 10,
     embedder: Annotated[
         str,
-        typer.Option(help="static, none, openai, sentence-transformers, or an installed one."),
+        typer.Option(
+            help="static, none, minilm, openai, sentence-transformers, or an installed one."
+        ),
     ] = "static",
+    rerank: Annotated[
+        str,
+        typer.Option(help="An embedder that reads the 30 best results again, such as minilm."),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Print the functions, classes and sections of REPO that fit QUERY best.
@@ -38,7 +44,13 @@ def search(
         raise UsageError("the query holds no word; say what the code does")
     hits = run_loop(
         lambda: search_directory(
-            repo, query, below=path, limit=limit, embedder=embedder, progress=screen.progress
+            repo,
+            query,
+            below=path,
+            limit=limit,
+            embedder=embedder,
+            rerank=rerank,
+            progress=screen.progress,
         )
     )
     if as_json:

@@ -61,6 +61,29 @@ def test_is_made_at_the_first_query_and_shared(
     play(scenario())
 
 
+def test_a_small_model_reads_the_best_results_again(
+    make_task: Callable[..., Task], backend: PlainBackend
+) -> None:
+    settings = {"embedder": "none", "rerank": "minilm"}
+    task = make_task(tools=ToolsSpec(config={"semantic_search": settings}))
+    workspace = task.folder / "workspace"
+    # By words alone the first is ahead: it has them all.
+    (workspace / "a.py").write_text("def expired(entries, remove):\n    return entries + remove\n")
+    (workspace / "b.py").write_text(
+        "def drop_stale_entries(cache, now):\n    cache.prune(older_than=now)\n"
+    )
+
+    async def scenario() -> None:
+        async with await Episode.start(task, backend=backend) as episode:
+            text = await found(episode, "remove cached entries that are too old")
+            assert text.startswith("b.py:1-2") and "a.py:1-2" in text
+            await episode.step(turn(call("terminal", command="mv b.py c.py")))
+            text = await found(episode, "remove cached entries that are too old")
+            assert text.startswith("c.py:1-2") and "b.py" not in text
+
+    play(scenario())
+
+
 def test_follows_restore_and_fork(make_task: Callable[..., Task], backend: PlainBackend) -> None:
     task = searchable(make_task)
 

@@ -28,6 +28,15 @@ def test_finds_and_follows_changes(cli, tmp_path: Path) -> None:
     assert Store().usage()[INDEX].entries == entries
 
 
+def test_the_best_results_are_read_again(cli, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def expired(entries, remove):\n    return entries + remove\n")
+    (tmp_path / "b.py").write_text("def drop_stale_entries(cache):\n    cache.prune(now())\n")
+    question = (tmp_path, "remove cached entries that are too old", "--limit", "1", *NONE)
+    assert cli("search", *question).stdout.startswith("a.py:1-2")
+    result = cli("search", *question, "--rerank", "minilm")
+    assert result.stdout.startswith("b.py:1-2") and len(result.stdout.splitlines()) == 1
+
+
 def test_a_tree_that_changed_much_is_indexed_anew(cli, tmp_path: Path) -> None:
     for number in range(80):
         (tmp_path / f"m{number}.py").write_text(f"def zebra_{number}():\n    pass\n")
@@ -57,6 +66,7 @@ def test_bad_usage(cli, tmp_path: Path) -> None:
         (tmp_path, "zebra", "--path", "/etc"),
         (tmp_path, "zebra", "--path", "../x"),
         (tmp_path, "zebra", "--embedder", "nonsense"),
+        (tmp_path, "zebra", "--rerank", "nonsense"),
         (tmp_path, "zebra", "--limit", "0"),
     ):
         result = cli("search", *arguments)

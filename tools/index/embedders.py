@@ -17,6 +17,7 @@ NONE: Final = "none"
 
 
 _OWN: Final = {
+    "minilm": "repodrome.tools.index.minilm:MiniLM.installed",
     "openai": "repodrome.tools.index.endpoint:EndpointEmbedder.from_environment",
     "sentence-transformers": (
         "repodrome.tools.index.transformers:SentenceTransformersEmbedder.from_environment"
