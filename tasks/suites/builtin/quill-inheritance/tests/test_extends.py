@@ -124,6 +124,7 @@ def test_included_templates_have_blocks_of_their_own():
         "{% extends 'x' %}{% extends 'y' %}",
         "{% set a = 1 %}{% extends 'x' %}",
         "{% if true %}{% extends 'x' %}{% endif %}",
+        "{% block a b %}{% endblock %}",
     ],
     ids=count(1),
 )

@@ -224,6 +224,8 @@ def test_joins(db):
         "SELECT count(*) FROM sales GROUP BY nobody",
         "SELECT shop FROM sales JOIN shops ON sales.shop = shops.shop GROUP BY shop",
         "SELECT a.shop FROM sales a JOIN shops b ON a.shop = b.shop GROUP BY b.shop",
+        "SELECT item FROM sales GROUP BY item ORDER BY sum(max(n))",
+        "SELECT count(*) FROM nothing ORDER BY max(sum(a))",
     ],
     ids=count(1),
 )

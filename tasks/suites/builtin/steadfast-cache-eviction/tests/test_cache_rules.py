@@ -32,6 +32,14 @@ def test_overwriting_evicts_nobody(time):
     assert counts(cache)[2:] == (0, 0)
 
 
+def test_peek_shows_what_is_there(time):
+    cache = TTLCache(2, ttl=10, timer=time)
+    cache["a"] = 1
+    assert (cache.peek("a"), cache.peek("b"), cache.peek("b", 7)) == (1, None, 7)
+    time.now += 10
+    assert cache.peek("a", 7) == 7
+
+
 def test_writing_counts_as_use(time):
     cache = TTLCache(2, timer=time)
     cache["a"], cache["b"] = 1, 2

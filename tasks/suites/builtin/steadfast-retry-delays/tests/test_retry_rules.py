@@ -49,6 +49,12 @@ def test_delays_grow_up_to_the_cap():
     assert world.slept == [1, 3, 9, 10, 10]
 
 
+def test_short_delays():
+    world = World()
+    world.fail(RetryPolicy(attempts=4, base=0.125, factor=2, cap=0.25))
+    assert world.slept == [0.125, 0.25, 0.25]
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_the_cap_holds_after_jitter(seed):
     policy = RetryPolicy(attempts=30, base=1, factor=2, cap=8, jitter=0.5)
