@@ -57,3 +57,14 @@ def test_tests_that_miss_faults_are_marked_weak(cli, make_folder):
     assert found["audit"]["marks"] == ["weak"]
     assert any("1000" in survivor for survivor in found["audit"]["survivors"])
     assert any(f["check"] == "mutation" for f in found["findings"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["output", "benchmark"])
+def test_programs_are_tried_with_faults(cli, tmp_path, kind):
+    folder = tmp_path / "scaffold"
+    assert cli("task", "new", str(folder), "--verifier", kind).exit_code == 0
+    result, found = audited(cli, folder)
+    assert result.exit_code == 0, found
+    assert found["audit"]["mutants"] >= 1 and found["audit"]["paying"] == []
+    assert len(found["audit"]["survivors"]) < found["audit"]["mutants"]
