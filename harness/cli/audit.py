@@ -55,12 +55,14 @@ def audit(
 
 
 def _print(found: Audit) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from repodrome.harness.audit.corpus import CLASSES
 
     console = screen.out()
-    table = Table("class", "attack", "naive", "here", "detected by")
+    longest = max((len(row.case.name) for row in found.demonstrated), default=0)
+    attack = Column("attack", min_width=longest)
+    table = Table("class", attack, "naive", "here", "detected by")
     for row in sorted(found.demonstrated, key=lambda row: CLASSES.index(row.case.kind)):
         here = screen.plain(f"{row.pays} of {row.repeats}", "bold red" if row.pays else "green")
         table.add_row(

@@ -22,6 +22,7 @@ from repodrome.envs.rewards import communication, effort, misuse
 from repodrome.envs.rewards.registry import _BUILTIN, make_reward
 from repodrome.envs.rewards.rules import read_rules
 from repodrome.harness.agents.openai import OpenAISettings
+from repodrome.harness.audit.corpus import load
 from repodrome.harness.cli.app import app
 from repodrome.tasks import model
 from repodrome.tasks.suites import all_task_ids, suite_names
@@ -248,3 +249,27 @@ def test_the_rules_and_the_reward_shown_are_right(tmp_path: Path) -> None:
     reward = make_reward(model.RewardSpec(name="rewards.py:FewFiles"), folder=tmp_path)
     for check in CHECKS:
         check(reward, 0.0, 1.0)
+
+
+def test_the_corpus_is_counted_right() -> None:
+    attacks, honest = len(load("attacks")), len(load("honest"))
+    said = 0
+    for page in [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text()
+        for pattern, number in (
+            (r"(\d+) attacks\b", attacks),
+            (r"attacks that pay naively: (\d+); that pay here: 0", attacks),
+            (r"flags: recall [\d.]+ \(\d+ of (\d+)\)", attacks),
+            (r"(\d+) honest\b", honest),
+            (r"honest variants: (\d+); refused: 0", honest),
+        ):
+            found = [int(count) for count in re.findall(pattern, text)]
+            assert set(found) <= {number}, f"{page.name}: {pattern}"
+            said += len(found)
+    assert said >= 5
+
+
+def test_every_builtin_task_has_a_mutation_score() -> None:
+    text = (ROOT / "docs/integrity.md").read_text()
+    listed = re.findall(r"^\| `(builtin/[^`]+)` \|", text, re.MULTILINE)
+    assert sorted(listed) == sorted(i for i in all_task_ids() if i.startswith("builtin/"))
