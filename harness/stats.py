@@ -170,7 +170,8 @@ def episode_of(recorded: Recorded) -> Episode:
     context = recorded.context() if recorded.header.task is not None else None
     if context is not None and report is not None:
         values |= {name: float(shows(context)) for name, shows in _SHOWN.items()}
-        values["resolved"] = float(context.verdict.resolved)
+        if context.verdict.kind != "none":  # where nothing is run, nothing is resolved
+            values["resolved"] = float(context.verdict.resolved)
         if report.total is not None:
             values["reward"] = report.total
     if end is not None:

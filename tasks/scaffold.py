@@ -51,6 +51,15 @@ $verifier# timeout_sec = 300.0
 
 # [tools]
 # exclude = []              # take standard tools away, e.g. ["terminal"]
+# hints = false             # show the agent what would help after a failed call
+# perturb = []              # other "tools" and "parameters" names, another "order", for each seed
+
+# [context]
+# budget = 0                # tokens of the agent's context; 0: no bound
+
+# [[user.rules]]            # a simulated user, see docs/tasks.md
+# when = "question"         # or "done", "turns", "changed", "says"
+# say = "By words, please."
 
 [[rewards]]
 name = "tests"

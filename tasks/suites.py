@@ -98,7 +98,7 @@ def get_suite(name: str | Path) -> Suite:
     if isinstance(name, str) and name in _installed():
         return _entry_point_suite(name)
     path = Path(name).expanduser()
-    if (isinstance(name, Path) or _looks_like_path(name)) and path.is_dir():
+    if path.is_dir() and (isinstance(name, Path) or _looks_like_path(name) or _holds_tasks(path)):
         path = path.resolve()
         return _folder_suite(path.name, path)
     raise UnknownNameError("suite", str(name), suite_names())
@@ -121,7 +121,7 @@ def resolve_task(ref: str | Path) -> Task:
         if name in found.task_names():
             return found.task(name)
     path = Path(ref).expanduser()
-    if ref.startswith((".", "/", "~")) or ("/" in ref and (path / "task.toml").is_file()):
+    if ref.startswith((".", "/", "~")) or (path / "task.toml").is_file():
         return _by_path(path)
     raise UnknownNameError("task", ref, all_task_ids())
 
@@ -137,6 +137,10 @@ def _by_path(folder: Path) -> Task:
     if folder.parent.parent == BUILTIN_SUITES and (folder / "task.toml").is_file():
         return get_suite(folder.parent.name).task(folder.name)
     return load_task(folder)
+
+
+def _holds_tasks(folder: Path) -> bool:
+    return any(folder.glob("*/task.toml"))
 
 
 def _looks_like_path(ref: str) -> bool:

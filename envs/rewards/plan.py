@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from repodrome.envs.rewards.base import RewardContext, RewardReport
 from repodrome.envs.rewards.record import with_evidence
 from repodrome.envs.rewards.report import RewardLike, Term, score, terms_of
 from repodrome.envs.rewards.rules import RulesFile
+from repodrome.errors import UsageError
 from repodrome.tasks.model import Task
 
 
@@ -25,6 +26,15 @@ class RewardPlan:
     task: Task
     given: Sequence[RewardLike] | None = None
     rules: RulesFile | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be taken for a list.
+
+        Raises:
+            UsageError: the terms are one name or one table.
+        """
+        if isinstance(self.given, (str, Mapping)):
+            raise UsageError(f"rewards is a list of terms; write rewards=[{self.given!r}]")
 
     def terms(self, training_step: int | None = None) -> tuple[list[Term], str]:
         """The terms of this moment, and the version of the rules.

@@ -16,9 +16,9 @@ from repodrome.envs.rewards.registry import checked, make_reward
 from repodrome.errors import UsageError
 from repodrome.tasks.model import RewardSpec, Task
 
-RewardLike = RewardSpec | str | Mapping[str, Any] | Reward | tuple[Reward, float]
-"""What users may give for a term: a spec, a name, a table as in ``task.toml``, or an object, with
-its weight or with weight 1."""
+RewardLike = RewardSpec | str | Mapping[str, Any] | Reward | tuple[Reward | str, float]
+"""What users may give for a term: a spec, a name, a table as in ``task.toml``, or an object; a name
+or an object with its weight or with weight 1."""
 
 
 class Term(NamedTuple):
@@ -68,8 +68,8 @@ def _term(given: RewardLike, folder: Path | None, training_step: int | None) -> 
         reward = make_reward(spec, folder=folder)
         return Term(reward, _finite(spec.name, weight), spec.params, spec.name)
     if isinstance(given, tuple):
-        reward, weight = given
-        return Term(checked(reward, repr(reward)), _finite(repr(reward), weight))
+        one, weight = given
+        return Term(checked(one, repr(one)), _finite(repr(one), weight))
     return Term(checked(given, repr(given)), 1.0)
 
 
@@ -83,6 +83,8 @@ def as_spec(given: RewardLike) -> RewardSpec | None:
         return given
     if isinstance(given, str):
         return RewardSpec(name=given)
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
+        given = {"name": given[0], "weight": given[1]}
     if isinstance(given, Mapping):
         try:
             return RewardSpec.model_validate(dict(given))

@@ -28,7 +28,7 @@ def replay(
     Exit status: 0 the same, 1 diverged, 2 bad usage, 3 infrastructure failure.
     """
     from repodrome.harness.cli.loop import run as run_loop
-    from repodrome.harness.cli.show import Watcher
+    from repodrome.harness.cli.show import Watcher, number
     from repodrome.harness.replay import replay as replay_file
 
     watch = Watcher(screen.err(), steps=False, graded=score)
@@ -43,7 +43,7 @@ def replay(
             screen.progress(f"note: {warning}")
         found = result.divergence
         if found is None:
-            reward = f", reward {result.reward}" if score else ""
+            reward = f", reward {number(result.reward)}" if score else ""
             console.print(screen.plain(f"same: {result.steps} steps of {result.task}{reward}"))
         else:
             where = f"step {found.step + 1}"

@@ -156,7 +156,8 @@ def stats(
 def _stats_table(found: Stats) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{found.episodes} episodes, in the order of {found.order}")
+    episodes = "1 episode" if found.episodes == 1 else f"{found.episodes:,} episodes"
+    table = Table(title=f"{episodes}, in the order of {found.order}")
     table.add_column("rate", no_wrap=True)
     for stretch in found.bins:
         table.add_column(screen.plain(stretch.label), justify="right")

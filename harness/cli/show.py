@@ -160,6 +160,7 @@ def results_table(results: Sequence[Result], *, title: str = "rewards") -> Table
     one = len({result.agent for result in results}) == 1
     agents = [] if one else [result.agent for result in results]
     table = Table(title=plain(f"{title} of {results[0].agent}" if one else title))
+    fits = max(len(result.task) for result in results) <= 40
     headings = ("task", *(("agent",) if agents else ()), "seed", "reward", "time", "how it went")
     for heading in headings:
         number_like = heading in ("seed", "reward", "time")
@@ -167,7 +168,7 @@ def results_table(results: Sequence[Result], *, title: str = "rewards") -> Table
             heading,
             justify="right" if number_like else "left",
             overflow="fold",
-            no_wrap=number_like or heading == "task",
+            no_wrap=number_like or (heading == "task" and fits),
         )
     for place, result in enumerate(results):
         table.add_row(

@@ -176,7 +176,8 @@ def locate(
     if not made:
         screen.progress("no commit of use: see `repodrome task locate --help`, or try --scan")
         raise typer.Exit(screen.EXIT_FAILED)
-    screen.progress(f"{len(made)} tasks; play them with: repodrome run {out} --agent oracle")
+    number = "1 task" if len(made) == 1 else f"{len(made)} tasks"
+    screen.progress(f"{number}; play with: repodrome run {out} --agent oracle")
 
 
 @app.command()

@@ -186,6 +186,29 @@ async def test_commands_read_nothing_from_the_host(sandbox: Sandbox) -> None:
     assert (await sandbox.shell("cat; read x; echo $?", timeout=10)).stdout == b"1\n"
 
 
+@pytest.mark.slow  # bash tries for 15 s
+async def test_no_process_left_for_init_is_not_the_end(sandbox: Sandbox) -> None:
+    bomb = """import os, time
+while True:
+    try:
+        if os.fork():
+            time.sleep(0.001)
+        else:
+            time.sleep(600)
+    except OSError:
+        pass
+"""
+    await sandbox.write("bomb.py", bomb.encode())
+    await sandbox.shell("setsid python3 bomb.py >/dev/null 2>&1 & sleep 1")
+    for _ in range(2):
+        result = await sandbox.exec(["echo", "hi"], timeout=20)
+        assert result.exit_code is None
+    assert (await sandbox.shell("kill -9 -1; echo still here")).stdout == b"still here\n"
+    with anyio.fail_after(60):  # a further line or two may be lost on the way
+        while (await sandbox.exec(["echo", "hi"], timeout=5)).exit_code != 0:
+            pass
+
+
 # -- exec and run ----------------------------------------------------------------------------
 
 

@@ -187,3 +187,16 @@ def test_exported_names() -> None:
     assert set(repodrome.__all__) == {"__version__", *repodrome._HOMES}
     with pytest.raises(AttributeError):
         _ = repodrome.no_such_name
+
+
+def test_rewards_as_names_with_weights(task: Task, backend: PlainBackend) -> None:
+    env = gym.make(ID, task=task, sandbox=backend, rewards=[("tests", 2.0), "misuse"])
+    env.reset(seed=1)
+    *_, info = env.step("done")
+    assert info["reward_parts"]["tests"]["weight"] == 2.0
+    env.close()
+    for wrong, fix in (("tests", r"rewards=\['tests'\]"), ([("tests", "x")], "give a number")):
+        env = gym.make(ID, task=task, sandbox=backend, rewards=wrong)
+        with pytest.raises(UsageError, match=fix):
+            env.reset(seed=1)
+        env.close()

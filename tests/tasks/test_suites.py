@@ -58,6 +58,15 @@ def test_tasks_by_path(suite: Suite) -> None:
         resolve_task("./nowhere")
 
 
+def test_folders_need_no_dot_before_them(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(suite.folder)
+    assert resolve_task("alpha").id == "folder/alpha"
+    with pytest.raises(UnknownNameError):
+        get_suite("no-task")
+    monkeypatch.chdir(suite.folder.parent)
+    assert get_suite("tasks").task_ids() == suite.task_ids()
+
+
 def test_unknown_names() -> None:
     with pytest.raises(UnknownNameError, match="unknown task 'nowhere/nothing'"):
         resolve_task("nowhere/nothing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -37,7 +38,9 @@ from repodrome.envs.sandbox.docker.labels import labels as own_labels
 from repodrome.errors import SandboxError
 from repodrome.tools.workspace import CommandResult, FileInfo
 
-_INIT = 'exec <"$1.init" >/dev/null 2>&1; printf "%s\\0" "$$" >"$1.up"; ' + INIT
+_INIT = 'exec <"$1.init" >/dev/null 2>&1; printf "%s\\0" "$$" >"$1.up"; exec ' + shlex.join(
+    [*BASH, INIT]
+)
 TRIES = 3
 """How often a new init or shell is started while the agent's processes get in the way."""
 IN_MEMORY = 1 << 20
