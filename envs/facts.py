@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repodrome.envs.play import Play
 from repodrome.envs.prompt import segments_of
 from repodrome.envs.record import Record
 from repodrome.envs.setting import Setting
 from repodrome.envs.trajectory import Segment, Step, StopReason, Trajectory
+
+if TYPE_CHECKING:
+    from repodrome.envs.rewards.report import RewardLike
 
 _TRUNCATED: frozenset[StopReason] = frozenset(
     ("max_turns", "wall_time", "max_tool_calls", "max_context", "closed", "infra")
@@ -72,6 +75,16 @@ class EpisodeFacts:
         if self._schemas is None:
             self._schemas = self._setting.toolbox.schemas()
         return self._schemas
+
+    @property
+    def given_rewards(self) -> Sequence[RewardLike] | None:
+        """The reward terms in place of the task's own; None: the task's."""
+        return self._setting.plan.given
+
+    @property
+    def context_budget(self) -> int:
+        """Tokens that a context may hold; 0: no bound."""
+        return self._setting.budget.tokens
 
     @property
     def steps(self) -> Sequence[Step]:

@@ -11,6 +11,7 @@ import gymnasium as gym
 from repodrome.envs.episode import Episode
 from repodrome.envs.member import (
     Action,
+    EpisodeHandler,
     Member,
     TaskChooser,
     Transition,
@@ -60,6 +61,8 @@ class RepoEnv(gym.Env[str, Any]):
         tokenizer: counts them: a function of a text, or a name; default: each task's own.
         rules: a rules file that changes the terms, read again for each score.
         step_rewards: pay at each step what is known there.
+        on_episode: given each :class:`Episode` when it is over and scored, in a thread of its own;
+            :func:`repodrome.harness.save.save_episode` writes its trajectory file.
 
     Raises:
         UsageError: both ``task`` and ``suite`` were given, or an unknown render mode.
@@ -81,6 +84,7 @@ class RepoEnv(gym.Env[str, Any]):
         tokenizer: Tokenizer | str | None = None,
         rules: str | Path | None = None,
         step_rewards: bool = False,
+        on_episode: EpisodeHandler | None = None,
     ) -> None:
         if render_mode not in (None, "ansi"):
             raise UsageError(f"render_mode {render_mode!r} isn't there; use 'ansi' or None")
@@ -96,6 +100,7 @@ class RepoEnv(gym.Env[str, Any]):
             tokenizer,
             rules=rules,
             step_rewards=step_rewards,
+            on_episode=on_episode,
         )
         self._runtime: Runtime | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ EXAMPLE_ACTION = '{"content": "", "tool_calls": [{"name": "list_dir", "arguments
 """A legal turn that changes nothing and doesn't finish."""
 
 Action = str | Mapping[str, Any] | AssistantTurn
+EpisodeHandler = Callable[[Episode], object]
 Transition = tuple[str, float, bool, bool, dict[str, Any]]
 
 
@@ -96,6 +97,7 @@ class Member:
         context_budget, tokenizer: as for :meth:`Episode.start`.
         rules: a rules file that changes the terms.
         step_rewards: pay at each step what is known there, and the rest at the end.
+        on_episode: given each episode when it is over and scored, in a thread of its own.
 
     Attributes:
         training_step: the trainer's step; episodes are scored with what it is at their end.
@@ -111,6 +113,7 @@ class Member:
         tokenizer: Tokenizer | str | None = None,
         rules: RulesFile | Path | str | None = None,
         step_rewards: bool = False,
+        on_episode: EpisodeHandler | None = None,
     ) -> None:
         self._context_budget = context_budget
         self._tokenizer = tokenizer
@@ -119,6 +122,7 @@ class Member:
         self._rewards = rewards
         self._rules = rules
         self._step_rewards = step_rewards
+        self._on_episode = on_episode
         self._scorer: StepScorer | None = None
         self.training_step: int | None = None
         self._prefetch = prefetch
@@ -195,6 +199,8 @@ class Member:
         info = {**self._info(episode), "segments": [_segment(one) for one in episode.segments]}
         if report is None:
             return step.observation, 0.0, False, True, {**info, "mask": 0.0}
+        if self._on_episode is not None:
+            await asyncio.to_thread(self._on_episode, episode)
         if episode.infra_failed:
             # Gymnasium wants a number; "mask" says that it means nothing.
             info["infra_error"] = episode.infra_error

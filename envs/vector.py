@@ -21,6 +21,7 @@ from gymnasium.vector.utils import batch_space
 
 from repodrome.envs.member import (
     Action,
+    EpisodeHandler,
     Member,
     TaskChooser,
     Transition,
@@ -62,7 +63,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
     Args:
         num_envs: how many members.
         task, suite, sandbox, rewards, render_mode, prefetch, context_budget, tokenizer, rules,
-            step_rewards: as for ``RepoEnv``.
+            step_rewards, on_episode: as for ``RepoEnv``.
         group_size: so many consecutive members always play the same task and seed.
         autoreset_mode: Gymnasium's: ``NextStep`` (default), ``SameStep`` or ``Disabled``.
 
@@ -86,6 +87,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
         tokenizer: Tokenizer | str | None = None,
         rules: str | Path | None = None,
         step_rewards: bool = False,
+        on_episode: EpisodeHandler | None = None,
         group_size: int = 1,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -116,6 +118,7 @@ class RepoVectorEnv(VectorEnv[tuple[str, ...], Any, Any]):
                 tokenizer,
                 rules=rules,
                 step_rewards=step_rewards,
+                on_episode=on_episode,
             )
             for _ in range(num_envs)
         ]

@@ -86,7 +86,7 @@ async def play(
     header = Header(
         task_id=task.id,
         task=task_to_json(played),
-        task_ref=task_ref or _reference(task),
+        task_ref=task_ref or reference(task),
         task_hash=await to_thread.run_sync(task_hash, task),
         seed=seed,
         agent=agent.name,
@@ -99,7 +99,7 @@ async def play(
         repodrome=__version__,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    writer = None if out is None else TrajectoryWriter(out / _file_name(header), header)
+    writer = None if out is None else TrajectoryWriter(out / file_name(header), header)
     result = Result(
         task=task.id,
         agent=agent.name,
@@ -154,12 +154,13 @@ async def change_of(
         return await episode.sandbox.export()
 
 
-def _reference(task: Task) -> str:
+def reference(task: Task) -> str:
     """An id where it can be looked up, else the folder."""
     return str(task.folder) if task.id.startswith("folder/") else task.id
 
 
-def _file_name(header: Header) -> str:
+def file_name(header: Header) -> str:
+    """A new name for the trajectory file."""
     words = [header.task_id.replace("/", "."), header.agent.partition(":")[0], f"s{header.seed}"]
     stem = "-".join(re.sub(r"[^A-Za-z0-9._]+", "_", word) for word in words)
     return f"{stem}-{uuid4().hex[:8]}.jsonl"

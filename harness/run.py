@@ -19,8 +19,7 @@ from repodrome.harness.trajectory import (
     End,
     Header,
     TrajectoryWriter,
-    change_to_json,
-    pristine_to_json,
+    scored_to_json,
 )
 from repodrome.tasks.model import RewardSpec, Task
 
@@ -163,8 +162,7 @@ class Run:
         if episode is not None:
             for step in episode.steps[result.steps :]:  # one that was cut short
                 self._note(step)
-        change = None if episode is None else episode.change
-        scored = None if episode is None else episode.scored
+        looked_at = {} if episode is None else scored_to_json(episode.change, episode.scored)
         self._writer.end(
             End(
                 stop_reason=result.stop_reason,
@@ -173,11 +171,8 @@ class Run:
                 final_message="" if episode is None else episode.trajectory.final_message,
                 infra_error=result.infra_error,
                 report=result.report,
-                change=None if change is None else change_to_json(change),
-                pristine=None if scored is None else pristine_to_json(scored.pristine),
-                reference_lines=None if scored is None else scored.reference_lines,
-                evidence={} if scored is None else dict(scored.evidence),
                 timings=result.timings,
+                **looked_at,
             )
         )
 

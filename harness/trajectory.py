@@ -186,6 +186,16 @@ def task_to_json(task: Task) -> dict[str, Any]:
     )
 
 
+def scored_to_json(change: Change | None, scored: RewardContext | None) -> dict[str, Any]:
+    """The fields of an :class:`End` that hold what the rewards looked at."""
+    fields: dict[str, Any] = {"change": None if change is None else change_to_json(change)}
+    if scored is not None:
+        fields["pristine"] = pristine_to_json(scored.pristine)
+        fields["reference_lines"] = scored.reference_lines
+        fields["evidence"] = dict(scored.evidence)
+    return fields
+
+
 def pristine_to_json(pristine: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """Old contents, written as :func:`change_to_json` does."""
     files = (ChangedFile(path, "modified", data) for path, data in sorted(pristine.items()))

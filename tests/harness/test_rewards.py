@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from repodrome.envs.rewards.report import score, terms_of
 from repodrome.errors import UsageError
 from repodrome.harness.cli.rewards import reward_specs
 from repodrome.harness.rescore import rescore, rescore_all
+from repodrome.harness.save import save_episode
 from repodrome.harness.stats import episode_of, stats_of
 from repodrome.harness.trajectory import (
     End,
@@ -214,6 +216,43 @@ def test_gym_pays_at_each_step_what_is_known_there(make_folder):
     assert rewards == pytest.approx([-0.05, 0, -0.025, 1.0])
     assert infos[0]["step_rewards"] == {"misuse": pytest.approx(-0.05)}
     assert sum(rewards) == pytest.approx(1 - 0.5 * 0.15)
+
+
+def test_a_trainers_episodes_are_stored_like_our_own(cli, make_folder, tmp_path):
+    runs, rules = tmp_path / "runs", tmp_path / "rules.toml"
+    made = gym.make_vec(
+        "repodrome:repodrome/Repo-v0",
+        num_envs=2,
+        group_size=2,
+        task=str(make_folder()),
+        rewards=["tests", ("misuse", 0.5)],
+        context_budget=20000,
+        on_episode=partial(save_episode, directory=runs, agent="step-7"),
+    )
+    made.reset(seed=4)
+    made.unwrapped.training_step = 7
+    made.step(["{", {"tool_calls": [{"name": "list_dir", "arguments": {}}]}])
+    _, rewards, *_ = made.step(["Nothing done.", "Nothing done."])
+    made.close()
+    files = sorted(runs.iterdir())
+    assert len(files) == 2 and all("-step_7-s4-" in file.name for file in files)
+    again = only_json(cli("rescore", runs, "--json"))
+    assert again["moved"] == 0 and again["mean_now"] == pytest.approx(sum(rewards) / 2)
+    rules.write_text('[[rewards]]\nname = "misuse"\nweight = 1.0\n')
+    assert only_json(cli("rescore", runs, "--rules", rules, "--json"))["moved"] == 1
+    shown = only_json(cli("stats", runs, "--bins", "1", "--json"))
+    assert shown["order"] == "training step" and shown["bins"][0]["rates"]["turns"] == 2.0
+    for file in files:
+        replayed = cli("replay", file, "--score")
+        assert replayed.exit_code == 0, replayed.output
+
+
+def test_an_episode_that_goes_on_is_not_stored(make_folder, tmp_path):
+    made = gym.make("repodrome:repodrome/Repo-v0", task=str(make_folder()))
+    made.reset(seed=0)
+    with pytest.raises(UsageError, match="when it is over"):
+        save_episode(made.unwrapped.episode, tmp_path)
+    made.close()
 
 
 def test_a_file_is_read_by_its_own_words(tmp_path):
