@@ -56,6 +56,7 @@ async def search_directory(
     limit: int = 10,
     embedder: str = "static",
     rerank: str = "",
+    files: bool = False,
     store: Store | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Hit]:
@@ -68,16 +69,20 @@ async def search_directory(
         limit: most to give.
         embedder: name of the embedder.
         rerank: of the one that reads the best chunks again; ``""``: none.
+        files: the best files instead, each as its best chunk.
         store: the cache; default: the user's.
         progress: told, in a line each, what takes time.
 
     Raises:
-        UsageError: root is no directory, below is not in it, or an embedder's name is wrong.
+        UsageError: root is no directory, below is not in it, an embedder's name is wrong, or both files
+            and rerank are given.
         SetupError: the index could not be made.
     """
     root = root.resolve()
     if not root.is_dir():
         raise UsageError(f"{root} is not a directory; give the repository to search")
+    if files and rerank:
+        raise UsageError("files are ranked as wholes, not read again; leave out files or rerank")
     inside = os.path.relpath((root / below).resolve(), root)
     if inside.startswith("..") or not (root / inside).exists():
         raise UsageError(f"{below} is not in {root}; give a file or directory in it")
@@ -89,10 +94,12 @@ async def search_directory(
         await asyncio.to_thread(store.discard, INDEX, place.name)
         _, index, made = await opened_index(root, key, embedder, store=store, progress=progress)
         changed = await asyncio.to_thread(_changed, root, index)
-    overlay, files = Overlay(index, made), DirectoryFiles(root)
     wanted = max(limit, TOP) if rerank else limit
-    hits = await overlay.search(files, query, wanted, below=inside, changed=changed)
-    return (await reranked(files, query, hits, rerank))[:limit] if rerank else hits
+    tree = DirectoryFiles(root)
+    hits = await Overlay(index, made).search(
+        tree, query, wanted, below=inside, changed=changed, files=files
+    )
+    return (await reranked(tree, query, hits, rerank))[:limit] if rerank else hits
 
 
 def _changed(root: Path, index: Index) -> list[str]:

@@ -29,6 +29,11 @@ class SemanticSearchArguments(Arguments):
     )
     path: str = Field(default=".", description="File or directory to search.")
     limit: int = Field(default=10, ge=1, description="Most results to show.")
+    files: bool = Field(
+        default=False,
+        description="Rank whole files instead, as likely as the change that the query describes "
+        "is to touch them, each with its best place.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +87,16 @@ class SemanticSearch:
         else:
             overlay = await source.overlay(self.embedder)
             changed = await source.changed()
-        wanted = max(limit, self.rerank_top) if self.rerank else limit
-        hits = await overlay.search(workspace, query, wanted, below=below, changed=changed)
-        if self.rerank:
+        # Of files the stronger embedder would read one place only.
+        rerank = self.rerank if not arguments.files else ""
+        wanted = max(limit, self.rerank_top) if rerank else limit
+        hits = await overlay.search(
+            workspace, query, wanted, below=below, changed=changed, files=arguments.files
+        )
+        if rerank:
             from repodrome.tools.index.rerank import reranked
 
-            hits = await reranked(workspace, query, hits, self.rerank)
+            hits = await reranked(workspace, query, hits, rerank)
         return _answer(hits[:limit], overlay.left_out)
 
 

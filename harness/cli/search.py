@@ -19,6 +19,12 @@ def search(
         str, typer.Option(help="File or directory in REPO to stay in, relative to it.")
     ] = ".",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most results.")] = 10,
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files", help="Print the files that a change is likeliest to touch, a line each."
+        ),
+    ] = False,
     embedder: Annotated[
         str,
         typer.Option(
@@ -50,6 +56,7 @@ def search(
             limit=limit,
             embedder=embedder,
             rerank=rerank,
+            files=files,
             progress=screen.progress,
         )
     )

@@ -59,6 +59,13 @@ def test_path_limit_and_nothing_found(cli, tmp_path: Path) -> None:
     assert result.exit_code == 0 and result.stdout == "" and "nothing found" in result.stderr
 
 
+def test_files_are_given_once_each(cli, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def zebra():\n    pass\n\n\ndef zebras():\n    pass\n")
+    (tmp_path / "b.py").write_text("def lion(zebra):\n    pass\n\n\ndef cub():\n    pass\n")
+    result = cli("search", tmp_path, "count zebras", "--files", *NONE)
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["a.py", "b.py"]
+
+
 def test_bad_usage(cli, tmp_path: Path) -> None:
     for arguments in (
         (tmp_path / "nothing", "zebra"),
@@ -68,6 +75,7 @@ def test_bad_usage(cli, tmp_path: Path) -> None:
         (tmp_path, "zebra", "--embedder", "nonsense"),
         (tmp_path, "zebra", "--rerank", "nonsense"),
         (tmp_path, "zebra", "--limit", "0"),
+        (tmp_path, "zebra", "--files", "--rerank", "minilm"),
     ):
         result = cli("search", *arguments)
         assert result.exit_code == 2, result.output

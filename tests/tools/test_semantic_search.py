@@ -37,6 +37,14 @@ async def test_limit_and_path(desk: Desk) -> None:
     assert text.startswith("src/p1/m1.py:1-2")
 
 
+async def test_files_as_wholes(desk: Desk) -> None:
+    desk.put("src/session.py", CODE + "    def renew(self, session):\n        pass\n")
+    desk.put("src/other.py", "def session():\n    pass\n")
+    text = await desk.ok("semantic_search", query="renew a session that expires", files=True)
+    paths = [line.partition(":")[0] for line in text.split("\n")]
+    assert paths == ["src/session.py", "src/other.py"]
+
+
 async def test_bad_input_is_told_apart(desk: Desk) -> None:
     desk.put("src/a.py", CODE)
     (desk.path / "out").symlink_to("/etc")

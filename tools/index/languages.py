@@ -136,6 +136,12 @@ _LANGUAGES = {
     "yaml yml": Language("yaml", "tree_sitter_yaml", _YAML),
     "json": Language("json", "tree_sitter_json", _JSON),
 }
+_NO_CODE: Final = frozenset({"markdown", "toml", "yaml", "json"})
+_WITHOUT_GRAMMAR: Final = (
+    "pyx pxd cs php kt kts swift scala lua pl pm r jl ex exs erl hs ml mli dart m mm vue svelte "
+    "zig nim clj groovy f90 sql"
+)
+"""Extensions of code that is cut into windows."""
 _BY_EXTENSION: Final = {
     f".{extension}": language
     for extensions, language in _LANGUAGES.items()
@@ -148,6 +154,14 @@ LANGUAGES: Final = tuple(dict.fromkeys(_LANGUAGES.values()))
 def language_of(path: str) -> Language | None:
     """The language of a file, by its name; None where there is no grammar for it."""
     return _BY_EXTENSION.get(PurePosixPath(path).suffix.lower())
+
+
+def is_code(path: str) -> bool:
+    """Whether a file is a program's source, not prose or data, by its name."""
+    language = language_of(path)
+    if language is None:
+        return PurePosixPath(path).suffix.lower()[1:] in _WITHOUT_GRAMMAR.split()
+    return language.name not in _NO_CODE
 
 
 @cache

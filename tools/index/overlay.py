@@ -19,7 +19,7 @@ from repodrome.errors import WorkspaceError
 from repodrome.tools.index.chunks import MAX_BYTES, chunk_file
 from repodrome.tools.index.embedder import Embedder
 from repodrome.tools.index.index import Index, digest
-from repodrome.tools.index.query import Hit, Part, rank
+from repodrome.tools.index.query import Hit, Part, rank, rank_files
 from repodrome.tools.index.segment import Collector, FileFacts
 from repodrome.tools.workspace import FileInfo
 
@@ -84,6 +84,7 @@ class Overlay:
         *,
         below: str = ".",
         changed: Sequence[str] | None = None,
+        files: bool = False,
     ) -> list[Hit]:
         """The best chunks of the workspace as it is now.
 
@@ -94,6 +95,7 @@ class Overlay:
             below: only this file, or what is below this directory.
             changed: every path that may differ from the tree, a directory standing for all below
                 it; None: not known, so every file is looked at.
+            files: the best files instead, each as its best chunk.
 
         Raises:
             InfraError: the workspace was lost.
@@ -101,13 +103,15 @@ class Overlay:
         async with self._lock:
             await self._refresh(workspace, changed)
             parts = self._parts
-        return await asyncio.to_thread(self._ranked, parts, text, limit, below)
+        return await asyncio.to_thread(self._ranked, parts, text, limit, below, files)
 
-    def _ranked(self, parts: list[Part], text: str, limit: int, below: str) -> list[Hit]:
+    def _ranked(
+        self, parts: list[Part], text: str, limit: int, below: str, files: bool
+    ) -> list[Hit]:
         if below != ".":
             parts = [_narrowed(part, below) for part in parts]
         vector = self._embedder.query(text) if self._embedder else None
-        return rank(parts, text, vector, limit)
+        return (rank_files if files else rank)(parts, text, vector, limit)
 
     async def _refresh(self, workspace: Files, changed: Sequence[str] | None) -> None:
         """Bring the parts up to date."""

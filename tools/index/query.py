@@ -1,9 +1,8 @@
-"""Ranks the chunks of one or several segments for a question.
+"""Ranks the chunks, or the files, of one or several segments for a question.
 
-score = (BM25F / the best BM25F + 0.8 · cosine) · prior, plus 1 where the question names the chunk's
-file, and up to 1 where it names a symbol that the chunk defines. In the end a chunk gets a share of
-what the best chunks of its file have together, so that the right file comes up where no single
-function stands out, and gives way a little to those of other files that are as good.
+score = (BM25F / the best BM25F + 0.8 · cosine) · prior + 0.2 · the score of the chunk's file
+(:mod:`repodrome.tools.index.files`), plus 1 where the question names the chunk's file, and up to 1
+where it names a symbol that the chunk defines.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from repodrome.tools.index.files import file_scores
 from repodrome.tools.index.priors import TEST
 from repodrome.tools.index.segment import Segment, symbol
 from repodrome.tools.index.words import identifiers, query_terms, terms_of
@@ -24,15 +24,9 @@ from repodrome.tools.index.words import identifiers, query_terms, terms_of
 VECTOR_WEIGHT: Final = 0.8
 SYMBOL_BONUS: Final = 1.0
 FILE_BONUS: Final = 1.0
-FILE_SHARE: Final = 0.2
-FILE_BEST: Final = (1.0, 0.7, 0.5, 0.3, 0.2)
-"""Weights of a file's best chunks in what they have together."""
-NEXT: Final = 0.95
-"""Of the second chunk of a file, beside its first; the third has the square of it, and so on."""
+FILE_WEIGHT: Final = 0.2
 TESTS_FROM: Final = 0.25
 """Share of a question's terms from which those that mean tests say what is looked for."""
-_CONSIDERED: Final = 1000
-"""Best chunks, which files are judged by."""
 _SYMBOL_LIKE: Final = re.compile(r"\w*[a-z]\w*_\w|\w*[a-z][A-Z]|_\w")
 _QUOTED: Final = re.compile(r"`([^`\s]+)`|([\w.:]+)\(\)")
 _FILE_LIKE: Final = re.compile(r"(?<!\w)[\w-][\w.-]*\.\w{1,8}(?!\w)")
@@ -56,6 +50,10 @@ class Part:
     segment: Segment
     alive: Array | None = None
     inside: Array | None = None
+
+
+_Found = tuple[float, Part, int]
+"""Score, part and chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +86,75 @@ def rank(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> 
         vector: the question's vector, if the segments have any.
         limit: most to give.
     """
+    totals, scores, _ = _scored(parts, text, vector)
+    found: list[_Found] = []
+    for part, total, of_files in zip(parts, totals, scores, strict=True):
+        total += np.where(total > 0, FILE_WEIGHT * of_files[part.segment.files], 0)
+        found += [(float(total[chunk]), part, chunk) for chunk in _top(total, limit)]
+    return _hits(found, limit)
+
+
+def rank_files(parts: Sequence[Part], text: str, vector: Array | None, limit: int) -> list[Hit]:
+    """The best files for a question, best first, each as that chunk of it which fits best.
+
+    Takes and gives what :func:`rank` does; the scores are those of the files.
+    """
+    totals, scores, named = _scored(parts, text, vector)
+    found: list[_Found] = []
+    for part, total, of_files, bonus in zip(parts, totals, scores, named, strict=True):
+        fitting = of_files + bonus
+        fitting[np.bincount(part.segment.files, total, len(fitting)) <= 0] = 0
+        for file in _top(fitting, limit):
+            start, end = np.searchsorted(part.segment.files, (file, file + 1))
+            chunk = int(start + np.argmax(total[start:end]))
+            found.append((float(fitting[file]), part, chunk))
+    return _hits(found, limit)
+
+
+def _scored(
+    parts: Sequence[Part], text: str, vector: Array | None
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """Of each part: the chunks' own scores, the files' scores, the bonus of files named.
+
+    A chunk has 0 where it may not be answered.
+    """
     terms = query_terms(text)
     lexical = _lexical(parts, terms)
     best = max((float(scores.max()) for scores in lexical if len(scores)), default=0.0)
     symbols, bonus = _symbols(text)
     about_tests = len(_TEST_TERMS & terms.keys())
     wants_tests = about_tests > 0 and about_tests >= TESTS_FROM * len(terms)
-    totals = []
-    for part, scores in zip(parts, lexical, strict=True):
+    cosines = [_cosines(part.segment, vector) for part in parts]
+    totals, named = [], []
+    for part, scores, near in zip(parts, lexical, cosines, strict=True):
         segment = part.segment
         total = scores / best if best > 0 else scores
-        if vector is not None and segment.vectors.shape[1] == len(vector) > 0:
-            # Not by BLAS: where a machine is busy, its threads wait for each other many times as
-            # long as one alone takes.
-            cosines = np.einsum("ij,j->i", segment.vectors, vector)
-            total = total + VECTOR_WEIGHT * np.maximum(cosines, 0)
+        if near is not None:
+            total = total + VECTOR_WEIGHT * near
         total = total * segment.priors
         if not wants_tests:
             total[segment.tests] *= TEST
         for wanted in symbols:
             total[segment.symbols == np.uint64(wanted)] += bonus
-        for file in _named_files(segment, text):
-            total[segment.files == file] += FILE_BONUS
-        if part.alive is not None:
-            total[~part.alive] = 0
-        _share_by_file(segment.files, total)
-        if part.inside is not None:
-            total[~part.inside] = 0
+        of_file = np.zeros(len(segment.file_priors), np.float32)
+        of_file[_named_files(segment, text)] = FILE_BONUS
+        total += of_file[segment.files]
+        for counting in (part.alive, part.inside):
+            if counting is not None:
+                total[~counting] = 0
         totals.append(total)
-    return _best(parts, totals, limit)
+        named.append(of_file)
+    return totals, file_scores(parts, text, cosines, wants_tests), named
+
+
+def _cosines(segment: Segment, vector: Array | None) -> Array | None:
+    """Of each chunk with the question, at least 0; None: there are no such vectors."""
+    if vector is None or segment.vectors.shape[1] != len(vector) or not len(vector):
+        return None
+    # Not by BLAS: where a machine is busy, its threads wait for each other many times as long as
+    # one alone takes.
+    found: Array = np.maximum(np.einsum("ij,j->i", segment.vectors, vector), 0)
+    return found
 
 
 def _lexical(parts: Sequence[Part], terms: dict[int, int]) -> list[Array]:
@@ -162,39 +200,23 @@ def _named_files(segment: Segment, text: str) -> list[int]:
     return [int(np.searchsorted(segment.path_ends, end.end())) for end in ends]
 
 
-def _share_by_file(files: Array, total: Array) -> None:
-    """Change scores in place by what the other chunks of the same file have."""
-    count = min(len(total), _CONSIDERED)
-    if not count:
-        return
-    best = np.argpartition(-total, count - 1)[:count]
-    best = best[np.lexsort((-total[best], files[best]))]
-    owners = files[best]
-    first = np.flatnonzero(np.concatenate(([True], owners[1:] != owners[:-1])))
-    sizes = np.diff(np.append(first, count))
-    place = np.arange(count) - np.repeat(first, sizes)
-    weights = np.append(FILE_BEST, 0.0)[np.minimum(place, len(FILE_BEST))]
-    together = np.repeat(np.add.reduceat(total[best] * weights, first), sizes)
-    shared = total[best] * NEXT ** np.minimum(place, 20) + FILE_SHARE * together
-    total[best] = np.where(total[best] > 0, shared, 0)
+def _top(scores: Array, limit: int) -> list[int]:
+    """Where the best are, in any order, and some more, to put equal ones in order by path."""
+    count = min(len(scores), limit + 20)
+    top = np.argpartition(-scores, count - 1)[:count] if count else scores[:0].astype(int)
+    return [int(one) for one in top if scores[one] > 0]
 
 
-def _best(parts: Sequence[Part], totals: Sequence[Array], limit: int) -> list[Hit]:
-    candidates: list[tuple[float, str, int, Part, int]] = []
-    for part, total in zip(parts, totals, strict=True):
-        # Some more than asked for, so that equal scores are put in order by path, not by chance.
-        count = min(len(total), limit + 20)
-        top = np.argpartition(-total, count - 1)[:count] if count else ()
-        for chunk in top:
-            score = float(total[chunk])
-            if score > 0:
-                path = part.segment.path(int(part.segment.files[chunk]))
-                line = int(part.segment.lines[chunk, 0])
-                candidates.append((-score, path, line, part, int(chunk)))
-    candidates.sort(key=lambda one: one[:3])
-    hits = []
-    for negative, path, start, part, chunk in candidates[:limit]:
-        name, signature = part.segment.label(chunk)
-        end = int(part.segment.lines[chunk, 1])
-        hits.append(Hit(path, start, end, name, signature, -negative))
-    return hits
+def _hits(found: list[_Found], limit: int) -> list[Hit]:
+    """The best of what was found, equal ones by path and line."""
+    rows = []
+    for score, part, chunk in found:
+        segment = part.segment
+        path = segment.path(int(segment.files[chunk]))
+        start, end = map(int, segment.lines[chunk])
+        rows.append((-score, path, start, end, *segment.label(chunk)))
+    rows.sort()
+    return [
+        Hit(path, start, end, name, signature, -negative)
+        for negative, path, start, end, name, signature in rows[:limit]
+    ]

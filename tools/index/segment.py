@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repodrome.tools.index.chunks import Chunk
-from repodrome.tools.index.priors import is_test, prior
+from repodrome.tools.index.priors import file_prior, is_test, prior
 from repodrome.tools.index.words import hashed, term_counts
 
-FORMAT = 1
+FORMAT = 2
 """Part of every index key: raise it when the arrays are made differently."""
 
 K1: Final = 2.5
@@ -78,7 +78,7 @@ class Segment:
         docs: the chunk of each posting (p).
         impacts: what a posting adds to its chunk's score, before its term's rarity (p, float32).
         lines: first and last line of each chunk (n, 2).
-        files: the file of each chunk (n).
+        files: the file of each chunk, ascending (n).
         priors: what each chunk's score is multiplied with (n, float32).
         tests: whether each chunk is of a test (n, bool).
         symbols: hash of each chunk's own name in lower case; 0 without one (n).
@@ -89,6 +89,7 @@ class Segment:
         path_ends: where each path ends (f).
         stats: size and modification time (ns) of the files (f, 2).
         digests: content hashes of the files (f, 16).
+        file_priors: what each file's score is multiplied with (f, float32).
         averages: mean length of the three fields (3).
     """
 
@@ -108,6 +109,7 @@ class Segment:
     path_ends: Array
     stats: Array
     digests: Array
+    file_priors: Array
     averages: Array
 
     @property
@@ -289,6 +291,7 @@ class Collector:
             digests=np.frombuffer(b"".join(f.digest for f in self._facts), np.uint8).reshape(
                 -1, 16
             ),
+            file_priors=np.array([file_prior(f.path) for f in self._facts], np.float32),
             averages=self.averages(),
         )
 

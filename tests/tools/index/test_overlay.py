@@ -147,3 +147,18 @@ async def test_ranks_as_an_index_made_anew_does(tmp_path: Path) -> None:
         two = {(h.path, h.start) for h in await anew.search(desk.workspace, query, 10)}
         same, total = same + len(one & two), total + len(two)
     assert same / total >= 0.99
+
+
+async def test_whole_files_follow_changes_and_stay_below(desk: Desk) -> None:
+    desk.put("src/m1.py", "def other():\n    pass\n")
+    desk.put("new.py", "def shared_thing_9(x):\n    return shared_thing_9\n")
+    (desk.path / "src/m2.py").unlink()
+
+    async def found(below: str = ".") -> set[str]:
+        hits = await desk.overlay.search(
+            desk.workspace, "shared thing", 10, below=below, files=True
+        )
+        return {hit.path for hit in hits}
+
+    assert await found() == {"src/m0.py", "src/m3.py", "src/m4.py", "src/m5.py", "new.py"}
+    assert await found("src") == {"src/m0.py", "src/m3.py", "src/m4.py", "src/m5.py"}

@@ -9,7 +9,7 @@ import pytest
 
 from repodrome.tools.index import index as indexes
 from repodrome.tools.index.index import Index
-from repodrome.tools.index.query import Hit, Part, rank
+from repodrome.tools.index.query import Hit, Part, rank, rank_files
 from repodrome.tools.index.words import query_terms, term_counts, terms_of
 
 FILES = {
@@ -138,3 +138,59 @@ def test_tests_named_in_passing_stay_behind(tree: Path, tmp_path: Path) -> None:
     index = built(tree, tmp_path / "index")
     query = "Keep backoff delays of attempts in range, private jitter later; tests still to come"
     assert top(index, query)[0].path == "src/retry.py"
+
+
+def files(index: Index, query: str, limit: int = 5) -> list[Hit]:
+    return rank_files([Part(index.segment)], query, None, limit)
+
+
+def test_files_are_ranked_as_wholes_each_with_its_best_place(tree: Path, tmp_path: Path) -> None:
+    (tree / "src" / "pool.py").write_text(
+        "def acquire(pool):\n    pool.check_idle()\n\n\ndef release(pool):\n    pool.put()\n\n\n"
+        "class Idle:\n    limit = 3\n"
+    )
+    (tree / "src" / "one.py").write_text("def release(lock):\n    lock.release()\n")
+    hits = files(built(tree, tmp_path / "index"), "Release idle connections of the pool")
+    assert hits[0].path == "src/pool.py"
+    assert len({hit.path for hit in hits}) == len(hits)
+    assert (hits[0].start, hits[0].end, hits[0].name) == (5, 6, "release")
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_words_that_only_say_that_something_changes_bring_no_file_up(
+    tree: Path, tmp_path: Path
+) -> None:
+    (tree / "src" / "fixes.py").write_text("def add_fix(bug):\n    return fix(bug)\n")
+    index = built(tree, tmp_path / "index")
+    assert files(index, "Fix bug: add jitter to delays when retrying")[0].path == "src/retry.py"
+    assert files(index, "add_fix")[0].path == "src/fixes.py"
+
+
+def test_the_first_line_of_a_message_says_most(tree: Path, tmp_path: Path) -> None:
+    index = built(tree, tmp_path / "index")
+    cookies, retry = "Parse header of cookies", "Jitter delays of backoff attempts"
+    assert files(index, f"{cookies}\n\n{retry}")[0].path == "src/http/cookies.py"
+    assert files(index, f"{retry}\n\n{cookies}")[0].path == "src/retry.py"
+
+
+def test_prose_and_data_come_after_code_among_files_and_a_named_file_first(
+    tree: Path, tmp_path: Path
+) -> None:
+    (tree / "delays.toml").write_text("[backoff]\nattempts = 3\ndelays = [1, 2]\n")
+    index = built(tree, tmp_path / "index")
+    found = [hit.path for hit in files(index, "backoff delays between attempts")]
+    assert found[:2] == ["src/retry.py", "tests/test_retry.py"] and "delays.toml" in found
+    assert files(index, "backoff delays in delays.toml")[0].path == "delays.toml"
+
+
+def test_code_without_a_grammar_is_no_afterthought(tree: Path, tmp_path: Path) -> None:
+    (tree / "speedups.pyx").write_text("cdef int decode_frame(char *raw):\n    return raw[0]\n")
+    (tree / "frame.py").write_text("FRAMES = 1\n\n\ndef other():\n    return decode(1)\n")
+    assert top(built(tree, tmp_path / "index"), "decode a raw frame")[0].path == "speedups.pyx"
+
+
+def test_files_of_an_empty_index_and_of_nothing_that_fits(tree: Path, tmp_path: Path) -> None:
+    index = built(tree, tmp_path / "index")
+    assert files(index, "xyzzy_plugh") == []
+    (tmp_path / "bare").mkdir()
+    assert files(built(tmp_path / "bare", tmp_path / "none"), "anything") == []
