@@ -1,4 +1,9 @@
-"""Questions with known answers from real histories: what a commit says, which files it changed."""
+"""Questions with known answers from real histories: what a commit says, which files it changed.
+
+Which commits are asked was settled before anything was measured on them: no merge, revert, release
+or bot's commit; a message of at least four words; one to five source files changed that were there
+before, one of them at least not a test.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +16,39 @@ from pathlib import Path
 
 from benchmarks.docstrings import TESTS
 
-CODE = re.compile(r"\.(?:py|pyx|js|ts|go|rs|c|h|cpp|java|rb)\Z")
-TRAILERS = re.compile(r"^[\w-]+-by: .*$|\(?#\d+\)?", re.MULTILINE)
+SOURCE = re.compile(r"\.(?:py|pyx|js|ts|go|rs|c|h|cpp|java|rb)\Z")
+TRAILERS = re.compile(r"^[\w-]+-by: .*$", re.MULTILINE | re.IGNORECASE)
+ISSUE = re.compile(r"\(?#\d+\)?")
 NO_CHANGE = re.compile(
     r"\W*(?:revert|merge|release|bump|prepar\w+ (?:for )?(?:the )?(?:next )?(?:release|version)"
     r"|(?:set |update )?version\b|v?\d+\.\d+)|.*\b(?:bump(?:ed|s)?|version bump)\b.*\bversion\b",
     re.IGNORECASE,
 )
 """Opens a message that names no change of the code: reverts, merges, releases."""
+BOT = re.compile(r"\bbot\b|dependabot|pre-commit-ci|pyup|renovate|github-actions", re.IGNORECASE)
+"""In the name or address of an author that is a program."""
 MOST_FILES = 5
+FEWEST_WORDS = 4
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit that changed a few code files.
+    """A commit that changed a few source files.
 
     Attributes:
         parent: the commit before it, whose tree is searched.
-        text: its message.
-        files: the code files that it changed and that were there before; tests aside.
+        text: its message as written, but for who signed it.
+        files: the source files that it changed and that were there before, tests among them.
     """
 
     parent: str
     text: str
     files: frozenset[str]
+
+    @property
+    def code(self) -> frozenset[str]:
+        """The files that are no tests."""
+        return frozenset(path for path in self.files if not TESTS.search(path))
 
 
 class History:
@@ -51,20 +65,25 @@ class History:
         """Some of the last 2,000 commits, drawn with a fixed seed."""
         raw = self._git(
             *("log", "-2000", "--no-merges", "--no-renames", "--diff-filter=MAD", "--name-status"),
-            "--format=%x00%H %P%n%B%x01",
+            "--format=%x00%P%n%an %ae%n%B%x01",
         ).decode("utf-8", "replace")
         found = []
         for record in raw.split("\0")[1:]:
             head, _, changes = record.partition("\x01")
-            first, _, message = head.partition("\n")
-            parents = first.split()[1:]
-            message = " ".join(TRAILERS.sub("", message).split())[:400]
+            parent, author, message = head.split("\n", 2)
             rows = [line.split("\t") for line in changes.strip().split("\n") if "\t" in line]
-            files = [path for kind, path in rows if kind == "M" and _is_code(path)]
-            if NO_CHANGE.match(message) or message.count(" ") < 3:
-                continue
-            if len(parents) == 1 and 1 <= len(files) <= MOST_FILES:
-                found.append(Commit(parents[0], message, frozenset(files)))
+            files = [path for kind, path in rows if kind == "M" and SOURCE.search(path)]
+            commit = Commit(parent, TRAILERS.sub("", message).strip(), frozenset(files))
+            words = ISSUE.sub("", commit.text).split()
+            if (
+                BOT.search(author) is None
+                and NO_CHANGE.match(commit.text) is None
+                and len(words) >= FEWEST_WORDS
+                and len(files) <= MOST_FILES
+                and commit.code
+                and " " not in parent
+            ):
+                found.append(commit)
         random.Random(0).shuffle(found)
         return found[:most]
 
@@ -85,7 +104,3 @@ class History:
             size = int(raw[position:end].split()[2])
             yield raw[end + 1 : end + 1 + size]
             position = end + 1 + size + 1
-
-
-def _is_code(path: str) -> bool:
-    return CODE.search(path) is not None and TESTS.search(path) is None

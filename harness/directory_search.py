@@ -74,8 +74,8 @@ async def search_directory(
         progress: told, in a line each, what takes time.
 
     Raises:
-        UsageError: root is no directory, below is not in it, an embedder's name is wrong, or both files
-            and rerank are given.
+        UsageError: root is no directory, below is not in it, an embedder's name is wrong, or both
+            files and rerank are given.
         SetupError: the index could not be made.
     """
     root = root.resolve()
