@@ -29,7 +29,7 @@ def test_finds_and_follows_changes(cli, tmp_path: Path) -> None:
 
 
 def test_the_best_results_are_read_again(cli, tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("def expired(entries, remove):\n    return entries + remove\n")
+    (tmp_path / "a.py").write_text("def total(entries, remove, old):\n    return entries + old\n")
     (tmp_path / "b.py").write_text("def drop_stale_entries(cache):\n    cache.prune(now())\n")
     question = (tmp_path, "remove cached entries that are too old", "--limit", "1", *NONE)
     assert cli("search", *question).stdout.startswith("a.py:1-2")
