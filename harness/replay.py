@@ -143,6 +143,8 @@ async def replay(
     recorded = await to_thread.run_sync(read_trajectory, path)
     header = recorded.header
     found = await to_thread.run_sync(resolve_task, task or header.task_ref or header.task_id)
+    if task is None and header.task is not None:  # a trainer may have changed a copy of the task
+        found = found.model_copy(update={"tools": Task.model_validate(header.task).tools})
     warnings = await to_thread.run_sync(_warnings, recorded, found)
     divergence: Divergence | None = None
     reward: float | None = None

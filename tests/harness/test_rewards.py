@@ -24,6 +24,7 @@ from repodrome.harness.trajectory import (
     read_trajectory,
     task_to_json,
 )
+from repodrome.tasks.suites import resolve_task
 from tests.harness.conftest import only_json
 from tests.rewards.episodes import TASK, call, context
 
@@ -245,6 +246,25 @@ def test_a_trainers_episodes_are_stored_like_our_own(cli, make_folder, tmp_path)
     for file in files:
         replayed = cli("replay", file, "--score")
         assert replayed.exit_code == 0, replayed.output
+
+
+def test_a_changed_copy_of_a_task_is_replayed_with_its_tools(cli, make_folder, tmp_path):
+    task = resolve_task(make_folder())
+    tools = task.tools.model_copy(update={"perturb": ("tools",), "hints": True})
+    made = gym.make(
+        "repodrome:repodrome/Repo-v0",
+        task=task.model_copy(update={"tools": tools}),
+        on_episode=partial(save_episode, directory=tmp_path),
+    )
+    _, info = made.reset(seed=1)
+    shown = [tool["function"] for tool in info["tools"]]
+    look = next(one["name"] for one in shown if one["description"].startswith("List one"))
+    made.step({"tool_calls": [{"name": look, "arguments": {}}, {"name": "no", "arguments": {}}]})
+    made.step("Done.")
+    made.close()
+    [file] = tmp_path.glob("*.jsonl")
+    replayed = cli("replay", file)
+    assert replayed.exit_code == 0, replayed.output
 
 
 def test_an_episode_that_goes_on_is_not_stored(make_folder, tmp_path):
