@@ -60,7 +60,7 @@ def run(quick: bool, work: Path) -> Iterator[Row]:
         floor=True,
     )
     yield in_ms("– query", _queries(index, embedder, n), 10, 50)
-    yield from _reranked(index, embedder, tree, 3 if quick else 10)
+    yield from _reranked(index, embedder, tree, 1 if quick else 3)
     yield from asyncio.run(_changes(index, embedder, tree, n))
     yield from asyncio.run(_overlap(embedder, work))
 
