@@ -136,6 +136,10 @@ class Order:
                 if "error" in message:
                     raise SandboxError(f"the sandbox could not be started: {message['error']}")
                 self.exit_code, self.oom_kills = message.get("exit"), message.get("oom", 0)
+                # Whoever else waits for the socket to be readable must see it, too. The spawner's
+                # end may stay open for long, in a child that it forked meanwhile.
+                with suppress(OSError):
+                    self.reply.shutdown(socket.SHUT_RD)
         return self.exit_code
 
     async def ended(self) -> int:

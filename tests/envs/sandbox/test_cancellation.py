@@ -157,6 +157,30 @@ async def test_closed_from_elsewhere_at_any_moment(layer: Path, what: str) -> No
     await settled(before)
 
 
+async def test_a_close_ends_what_init_has_not_begun(layer: Path) -> None:
+    backend, spec = BubblewrapBackend(), SandboxSpec(layers=(layer,))
+    before = await warm(backend, spec)
+    for _ in range(5):
+        sandbox = await backend.start(spec)
+        await anyio.sleep(0.1)  # children of the spawner are forked meanwhile, with its descriptors
+        assert sandbox._live is not None
+        await sandbox._live.tell("sleep 99")  # init does nothing else
+        ended = anyio.Event()
+
+        async def attempt(sandbox: DirectSandbox = sandbox, ended: anyio.Event = ended) -> None:
+            with suppress(SandboxError):
+                await sandbox.exec(["true"])
+            ended.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(attempt)
+            await anyio.sleep(0.05)
+            with anyio.fail_after(10):
+                await sandbox.close()
+                await ended.wait()
+    await settled(before)
+
+
 async def test_out_of_descriptors_is_said_and_leaves_nothing(layer: Path) -> None:
     backend, spec = BubblewrapBackend(), SandboxSpec(layers=(layer,))
     before = await warm(backend, spec)
