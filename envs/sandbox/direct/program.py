@@ -81,7 +81,7 @@ class Program:
             if self.stdin:
                 live.remove(f"{channel.number}.stdin")
         code = claimed(fields[1]) if done and not timed_out else -1
-        return _result(code if code >= 0 else None, out, err, began, timed_out)
+        return result_of(code if code >= 0 else None, out, err, began, timed_out)
 
     def _line(self, live: Live, number: int) -> str:
         source = live.file(f"{number}.stdin", self.stdin) if self.stdin else "/dev/null"
@@ -136,7 +136,7 @@ class Program:
             poller.close()
             close_all(ours)
         oom_killed = order.oom_kills > 0
-        return _result(None if timed_out else code, out, err, began, timed_out, oom_killed)
+        return result_of(None if timed_out else code, out, err, began, timed_out, oom_killed)
 
     def _streams(self, ours: list[int], theirs: list[int], owner: tuple[int, int] | None) -> None:
         """Add the host's ends of output and error, and the program's three, as they are made."""
@@ -164,7 +164,7 @@ async def _collect(order: Order, poller: Poller, captures: dict[int, Capture]) -
             return
 
 
-def _result(
+def result_of(
     code: int | None,
     out: Capture,
     err: Capture,
@@ -172,6 +172,7 @@ def _result(
     timed_out: bool,
     oom_killed: bool = False,
 ) -> CommandResult:
+    """What a program has done that began at ``began`` on the monotonic clock, and ends now."""
     return CommandResult(
         code,
         out.value(),

@@ -26,9 +26,10 @@ from repodrome.envs.sandbox.direct.client import sandbox_owner
 from repodrome.envs.sandbox.direct.dialogue import BASH, INIT
 from repodrome.envs.sandbox.direct.layout import BASE_ENV
 from repodrome.envs.sandbox.direct.live import encode
+from repodrome.envs.sandbox.direct.program import Program
 from repodrome.envs.sandbox.docker.api.apart import Inside
 from repodrome.envs.sandbox.docker.api.containers import Containers
-from repodrome.envs.sandbox.docker.api.program import Program
+from repodrome.envs.sandbox.docker.api.program import run_contained
 from repodrome.envs.sandbox.docker.api.setting import Setting
 from repodrome.envs.sandbox.docker.api.unpack import unpack_layer
 from repodrome.envs.sandbox.docker.egress import ENV as EGRESS_ENV
@@ -343,7 +344,7 @@ class ApiSandbox:
         containers = self._open()
         program = Program(tuple(argv), stdin, cwd or WORKSPACE, dict(env or {}), max_output)
         try:
-            result = await program.run(containers, timeout)
+            result = await run_contained(program, containers, timeout)
         except SandboxError:
             self._open()
             raise
