@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,15 +207,7 @@ class Member:
             info["infra_error"] = episode.infra_error
             return step.observation, 0.0, False, True, info
         info |= parts
-        info["reward_parts"] = {
-            part.name: {
-                "value": part.value,
-                "weight": part.weight,
-                "gated": part.gated,
-                "parts": dict(part.parts),
-            }
-            for part in report.rewards
-        }
+        info["reward_parts"] = _parts_by_name(report)
         info["rules"] = report.rules
         reward = 0.0 if report.total is None else float(report.total)
         if self._scorer is not None:
@@ -323,3 +316,19 @@ def transcript(episode: Episode | None) -> str:
     # What the agent wrote must not drive the terminal of whoever looks at it.
     text = "\n".join(lines)
     return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+
+
+def _parts_by_name(report: RewardReport) -> dict[str, dict[str, Any]]:
+    """The report's terms; a second one of the same name has its number behind it."""
+    found: dict[str, dict[str, Any]] = {}
+    seen = Counter[str]()
+    for part in report.rewards:
+        seen[part.name] += 1
+        number = seen[part.name]
+        found[part.name if number == 1 else f"{part.name} ({number})"] = {
+            "value": part.value,
+            "weight": part.weight,
+            "gated": part.gated,
+            "parts": dict(part.parts),
+        }
+    return found

@@ -190,10 +190,11 @@ def test_exported_names() -> None:
 
 
 def test_rewards_as_names_with_weights(task: Task, backend: PlainBackend) -> None:
-    env = gym.make(ID, task=task, sandbox=backend, rewards=[("tests", 2.0), "misuse"])
+    env = gym.make(ID, task=task, sandbox=backend, rewards=[("tests", 2.0), "misuse", "tests"])
     env.reset(seed=1)
     *_, info = env.step("done")
     assert info["reward_parts"]["tests"]["weight"] == 2.0
+    assert info["reward_parts"]["tests (2)"]["weight"] == 1.0
     env.close()
     for wrong, fix in (("tests", r"rewards=\['tests'\]"), ([("tests", "x")], "give a number")):
         env = gym.make(ID, task=task, sandbox=backend, rewards=wrong)

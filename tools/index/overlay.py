@@ -101,7 +101,7 @@ class Overlay:
             InfraError: the workspace was lost.
         """
         async with self._lock:
-            await self._refresh(workspace, changed)
+            await self._refresh(workspace, changed, below)
             parts = self._parts
         return await asyncio.to_thread(self._ranked, parts, text, limit, below, files)
 
@@ -113,9 +113,11 @@ class Overlay:
         vector = self._embedder.query(text) if self._embedder else None
         return (rank_files if files else rank)(parts, text, vector, limit)
 
-    async def _refresh(self, workspace: Files, changed: Sequence[str] | None) -> None:
-        """Bring the parts up to date."""
+    async def _refresh(self, workspace: Files, changed: Sequence[str] | None, below: str) -> None:
+        """Bring the parts up to date, what is asked for first: there may not be room for all."""
         present, missing = await self._candidates(workspace, changed)
+        if below != ".":
+            present.sort(key=lambda info: not _is_below(info.path, below))
         fresh: list[tuple[FileInfo, bytes]] = []
         dirty, room = False, MAX_NEW_BYTES
         self.left_out = 0

@@ -133,6 +133,14 @@ async def test_too_many_changes_are_counted_not_hidden(desk: Desk) -> None:
     assert desk.overlay.left_out == 0
 
 
+async def test_what_is_asked_for_has_room_first(desk: Desk) -> None:
+    desk.overlay = Overlay(desk.index, None, max_files=10)
+    for number in range(15):
+        desk.put(f"many/f{number}.py", "def zebra(): pass\n")
+    desk.put("there/f.py", "def zebra(): pass\n")
+    assert await desk.paths("zebra", below="there") == {"there/f.py"}
+
+
 async def test_ranks_as_an_index_made_anew_does(tmp_path: Path) -> None:
     desk = Desk(tmp_path, files=60)
     chance = random.Random(0)
