@@ -32,9 +32,9 @@ from repodrome.tools.index.chunks import chunk_file
 from repodrome.tools.index.embedder import StaticEmbedder
 from repodrome.tools.index.embedders import get_embedder
 from repodrome.tools.index.fit import default_key, fit
-from repodrome.tools.index.query import Hit, Part, rank, rank_files
+from repodrome.tools.index.query import Hit, rank, rank_files
 from repodrome.tools.index.rerank import TOP, ordered, text_of
-from repodrome.tools.index.segment import Collector, FileFacts, Segment
+from repodrome.tools.index.segment import Collector, FileFacts, Part, Segment
 from repodrome.tools.index.walk import Rules
 
 SDISTS = {

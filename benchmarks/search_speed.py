@@ -25,8 +25,9 @@ from repodrome.tools.index.fit import default_key, fit
 from repodrome.tools.index.index import Index, build
 from repodrome.tools.index.minilm import MiniLM
 from repodrome.tools.index.overlay import Overlay
-from repodrome.tools.index.query import Part, rank
+from repodrome.tools.index.query import rank
 from repodrome.tools.index.rerank import TOP, ordered, text_of
+from repodrome.tools.index.segment import Part
 
 SMALL, LARGE = 2_500, 45_000
 QUERIES = (

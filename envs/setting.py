@@ -11,7 +11,7 @@ from repodrome.envs.prompt import initial_messages
 from repodrome.envs.sandbox.base import SandboxBackend
 from repodrome.envs.tokens import Tokenizer
 from repodrome.envs.toolsets import toolbox_for
-from repodrome.envs.user import SimulatedUser, user_of
+from repodrome.envs.user import FirstOf, RuleUser, SimulatedUser
 from repodrome.tasks.model import Task
 
 if TYPE_CHECKING:
@@ -78,3 +78,22 @@ def settle(
     plan = RewardPlan(task, rewards, rules_file(rules))
     plan.terms()  # a wrong name is said now, not after an hour of play
     return Setting(task, seed, backend, toolbox, plan, budget, user, initial)
+
+
+def user_of(task: Task) -> SimulatedUser | None:
+    """The simulated user of a task; None where it has none.
+
+    Raises:
+        UsageError: the task's user is a model, and this process knows no endpoint for it.
+    """
+    spec = task.user
+    if not spec.present:
+        return None
+    users: list[SimulatedUser] = []
+    if spec.rules:
+        users.append(RuleUser(spec.rules))
+    if spec.model:
+        from repodrome.envs.user_model import ModelUser
+
+        users.append(ModelUser.from_environment(task.instruction, spec))
+    return users[0] if len(users) == 1 else FirstOf(users)

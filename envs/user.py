@@ -15,7 +15,7 @@ from typing import Protocol
 
 from repodrome.envs.trajectory import Said, SaidKind, Step
 from repodrome.tasks.globs import covers
-from repodrome.tasks.model import Task, UserRule
+from repodrome.tasks.model import UserRule
 
 MAX_MESSAGE_CHARS = 20_000
 """So much of an agent's message is looked at."""
@@ -50,25 +50,6 @@ class SimulatedUser(Protocol):
         Raises:
             InfraError: the user's model can't be asked.
         """
-
-
-def user_of(task: Task) -> SimulatedUser | None:
-    """The simulated user of a task; None where it has none.
-
-    Raises:
-        UsageError: the task's user is a model, and this process knows no endpoint for it.
-    """
-    spec = task.user
-    if not spec.present:
-        return None
-    users: list[SimulatedUser] = []
-    if spec.rules:
-        users.append(RuleUser(spec.rules))
-    if spec.model:
-        from repodrome.envs.user_model import ModelUser
-
-        users.append(ModelUser.from_environment(task.instruction, spec))
-    return users[0] if len(users) == 1 else FirstOf(users)
 
 
 @dataclass(frozen=True, slots=True)

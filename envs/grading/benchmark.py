@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from repodrome.envs.grading.grader import Bench
+from repodrome.envs.grading.bench import Bench
 from repodrome.envs.grading.programs import Ran, cases_of, fault, plan_for, run_case
 from repodrome.envs.grading.protect import Plan
 from repodrome.envs.grading.ratios import (

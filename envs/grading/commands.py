@@ -9,7 +9,7 @@ import secrets
 from functools import lru_cache
 from pathlib import Path
 
-from repodrome.envs.grading.grader import Bench, lay, pick
+from repodrome.envs.grading.bench import Bench, lay, pick
 from repodrome.envs.grading.parsers import MAX_REPORT, CommandOutput, make_parser
 from repodrome.envs.grading.pytest_run import absolute, environment, tail
 from repodrome.envs.grading.verdict import Verdict

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from repodrome.envs.grading.grader import Bench, lay, pick
+from repodrome.envs.grading.bench import Bench, lay, pick
 from repodrome.envs.grading.protect import Plan
 from repodrome.envs.grading.pytest_run import PytestRun, run_pytest
 from repodrome.envs.grading.verdict import TestStatus, Verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repodrome.envs.grading.grader import Bench
+from repodrome.envs.grading.bench import Bench
 from repodrome.envs.grading.programs import cases_of, fault, plan_for, run_case
 from repodrome.envs.grading.verdict import TestStatus, Verdict
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from repodrome.envs.grading import protect
+from repodrome.envs.grading.bench import Bench, lay
 from repodrome.envs.grading.compare import difference, equal
-from repodrome.envs.grading.grader import Bench, lay
 from repodrome.envs.grading.pytest_run import absolute, environment, tail
 from repodrome.errors import GradingError, TaskFormatError
 from repodrome.tasks.cases import MAX_OUTPUT, Case, read_cases

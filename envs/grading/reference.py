@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repodrome.envs.grading.grader import Bench
+from repodrome.envs.grading.bench import Bench
 from repodrome.envs.grading.protect import Plan
 from repodrome.envs.sandbox.base import ChangedFile, Sandbox
 from repodrome.errors import GradingError, ToolError

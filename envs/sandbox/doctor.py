@@ -5,33 +5,14 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from repodrome.envs.sandbox.bubblewrap.backend import FIX, BubblewrapBackend
+from repodrome.envs.sandbox.check import Check
 from repodrome.envs.sandbox.direct import seccomp
 from repodrome.envs.sandbox.direct.cgroups import CONTROLLERS, detect
 from repodrome.envs.sandbox.direct.client import privileged
 from repodrome.errors import SandboxError
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding.
-
-    Attributes:
-        name: what was looked at.
-        ok: it is as it should be.
-        detail: what was found.
-        fix: what to do where it isn't.
-        required: nothing runs without it; else something is merely weaker.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-    fix: str = ""
-    required: bool = True
 
 
 def checks() -> list[Check]:

@@ -108,17 +108,18 @@ def _shown(played: Played) -> str:
     from io import StringIO
 
     from rich.console import Console
+    from rich.text import Text
 
-    from repodrome.harness.cli.screen import plain
+    from repodrome.harness.text import safe
     from repodrome.harness.trajectory import read_trajectory
 
     file = StringIO()
     console = Console(file=file, force_terminal=True, color_system=None, highlight=False)
     for step in read_trajectory(played.record).steps:
-        console.print(plain(step.observation))
+        console.print(Text(safe(step.observation)))
     verdict = played.report.verdict
     for line in () if verdict is None else (*verdict.dropped, verdict.log):
-        console.print(plain(line))
+        console.print(Text(safe(line)))
     return file.getvalue()
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from repodrome.envs.sandbox.check import Check
 from repodrome.envs.sandbox.docker.doctor import docker_checks
 from repodrome.envs.sandbox.docker.engine import Address, Engine, connect
 from repodrome.envs.sandbox.docker.hosts import VARIABLE
 from repodrome.envs.sandbox.docker.labels import MACHINE, OWNER, labels
-from repodrome.envs.sandbox.doctor import Check
 from repodrome.envs.sandbox.owner import Owner
 from repodrome.harness.cli.app import app
 from tests.docker.daemon import Daemon, running

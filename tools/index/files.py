@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from repodrome.tools.index.words import query_terms, terms_of
 
 if TYPE_CHECKING:
-    from repodrome.tools.index.query import Part
+    from repodrome.tools.index.segment import Part
 
 K: Final = 0.5
 B: Final = 0.3

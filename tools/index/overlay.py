@@ -19,8 +19,8 @@ from repodrome.errors import WorkspaceError
 from repodrome.tools.index.chunks import MAX_BYTES, chunk_file
 from repodrome.tools.index.embedder import Embedder
 from repodrome.tools.index.index import Index, digest
-from repodrome.tools.index.query import Hit, Part, rank, rank_files
-from repodrome.tools.index.segment import Collector, FileFacts
+from repodrome.tools.index.query import Hit, rank, rank_files
+from repodrome.tools.index.segment import Collector, FileFacts, Part
 from repodrome.tools.workspace import FileInfo
 
 MAX_FILES: Final = 2000

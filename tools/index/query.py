@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from repodrome.tools.index.files import file_scores
 from repodrome.tools.index.priors import TEST
-from repodrome.tools.index.segment import Segment, symbol
+from repodrome.tools.index.segment import Part, Segment, symbol
 from repodrome.tools.index.words import identifiers, query_terms, terms_of
 
 VECTOR_WEIGHT: Final = 0.8
@@ -35,23 +35,6 @@ _TEST_TERMS: Final = frozenset(
 )
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A segment, and which of its chunks count.
-
-    Attributes:
-        segment: the chunks.
-        alive: which ones still exist (n, bool); None: all.
-        inside: which ones may be answered (n, bool); None: all.
-    """
-
-    segment: Segment
-    alive: Array | None = None
-    inside: Array | None = None
-
-
 _Found = tuple[float, Part, int]
 """Score, part and chunk."""
 

@@ -304,3 +304,18 @@ def symbol(name: str) -> int:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split("\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A segment, and which of its chunks count.
+
+    Attributes:
+        segment: the chunks.
+        alive: which ones still exist (n, bool); None: all.
+        inside: which ones may be answered (n, bool); None: all.
+    """
+
+    segment: Segment
+    alive: Array | None = None
+    inside: Array | None = None

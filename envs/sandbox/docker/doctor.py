@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from repodrome.envs.sandbox.check import Check
 from repodrome.envs.sandbox.docker.engine import Engine, NotFoundError, connect
 from repodrome.envs.sandbox.docker.hosts import default_capacity, specs_from_environment
 from repodrome.envs.sandbox.docker.images import base_reference
 from repodrome.envs.sandbox.docker.way import VARIABLE, choose, runtime_from_environment
-from repodrome.envs.sandbox.doctor import Check
 from repodrome.errors import SandboxError, UsageError
 
 SECONDS = 5

@@ -9,7 +9,8 @@ import pytest
 
 from repodrome.tools.index import index as indexes
 from repodrome.tools.index.index import Index
-from repodrome.tools.index.query import Hit, Part, rank, rank_files
+from repodrome.tools.index.query import Hit, rank, rank_files
+from repodrome.tools.index.segment import Part
 from repodrome.tools.index.words import query_terms, term_counts, terms_of
 
 FILES = {
