@@ -7,7 +7,8 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from repodrome.envs.sandbox.image import ImageSource, Progress
 from repodrome.errors import SetupError
 
 LOG_LINES = 40
+TRIES = 2
+"""Builds of an image that is there no more when it was built: somebody else prunes at that moment,
+when it has no name yet."""
 # https://docs.docker.com/reference/dockerfile/#from; the classic builder knows no heredocs, in
 # which such a line could be anything else.
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
@@ -79,9 +83,7 @@ async def build(
     """
     from docker.utils.build import create_archive
 
-    log = _Log(tell)
     tell(f"building {reference} from {context.folder}")
-
     try:
         archive = await anyio.to_thread.run_sync(
             create_archive, str(context.folder), list(context.files)
@@ -90,6 +92,7 @@ async def build(
         raise SetupError(f"{context.folder} can't be sent to the daemon: {error}") from error
 
     def request(client: Any) -> Iterable[dict[str, Any]]:
+        archive.seek(0)
         answer: Iterable[dict[str, Any]] = client.build(
             fileobj=archive,
             custom_context=True,
@@ -102,8 +105,32 @@ async def build(
         )
         return answer
 
+    with archive:
+        for _ in range(TRIES):
+            log = await _followed(engine, request, context, source, tell)
+            with suppress(NotFoundError):
+                await engine.call(lambda client: client.inspect_image(reference))
+                return
+            tell(f"{reference} is gone already; building it again")
+    fault = "the daemon ended the build, and had no image; start again"
+    raise log.failure(context, source, fault)
+
+
+async def _followed(
+    engine: Engine,
+    request: Callable[[Any], Iterable[dict[str, Any]]],
+    context: Context,
+    source: ImageSource,
+    tell: Progress,
+) -> _Log:
+    """One build, to its end.
+
+    Raises:
+        SetupError: it failed, or took too long.
+    """
+    log = _Log(tell)
     try:
-        with archive, anyio.fail_after(source.timeout):
+        with anyio.fail_after(source.timeout):
             await engine.follow(request, log.see)
     except TimeoutError:
         fault = f"it took longer than {source.timeout:g} s; raise environment.build_timeout_sec"
@@ -112,11 +139,7 @@ async def build(
         raise log.failure(context, source, f"{error}. Fix: {_fix(str(error))}") from error
     if log.error:
         raise log.failure(context, source, f"{log.error}. Fix: {_fix(log.error)}")
-    try:
-        await engine.call(lambda client: client.inspect_image(reference))
-    except NotFoundError:
-        fault = "the daemon ended the build without a result; start again"
-        raise log.failure(context, source, fault) from None
+    return log
 
 
 def whose(source: ImageSource) -> str:
