@@ -35,7 +35,8 @@ class IntegrityReward:
     def __call__(self, context: RewardContext) -> RewardResult:
         """Score the verdict, and the flags where they have a weight."""
         evidence = context.verdict.tampering
-        found = suspicions(context.trajectory, context.change) if self.flags else ()
+        seen = context.trajectory, context.change, context.pristine
+        found = suspicions(*seen) if self.flags else ()
         rules = sorted({flag.rule for flag in found})
         return RewardResult(
             value=-1.0 if evidence else -min(1.0, self.flags * len(rules)),

@@ -158,5 +158,5 @@ def score(
         verdict=context.verdict,
         rules=rules,
         training_step=training_step,
-        flags=suspicions(context.trajectory, context.change),
+        flags=suspicions(context.trajectory, context.change, context.pristine),
     )

@@ -244,6 +244,22 @@ async def test_a_failing_build_shows_the_end_of_its_log(
             await ensure_image(engine, make_context(f"{TINY}{line}\n"))
 
 
+async def test_an_image_that_is_pruned_as_it_is_built_is_built_again(
+    engine: Engine, make_context: Callable[..., ImageSource]
+) -> None:
+    said: list[str] = []
+
+    def prune_the_first(line: str) -> None:
+        said.append(line)
+        if line.startswith("Successfully tagged") and said.count(line) == 1:
+            engine.call_now(lambda client: client.remove_image(line.split()[-1]))
+
+    source = make_context(f"{TINY}RUN echo pruned\n")
+    image = await ensure_image(engine, source, prune_the_first)
+    assert f"{image.reference} is gone already; building it again" in said
+    assert engine.call_now(lambda client: client.inspect_image(image.reference))["Id"] == image.id
+
+
 @pytest.mark.parametrize("transport", ["unix", "tcp"])
 async def test_a_build_that_nobody_waits_for_ends(
     transport: str,

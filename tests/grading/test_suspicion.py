@@ -116,3 +116,14 @@ def test_links_and_deleted_tests() -> None:
     assert rules_of_file("a", kind="refused", note="a link") == {"not_a_file"}
     assert rules_of_file("a.pyc", kind="refused", note="a cache") == set()
     assert rules_of_file("tests/test_a.py", kind="deleted") == {"settings"}
+
+
+def test_what_stood_there_before_is_no_fault_of_the_agents() -> None:
+    before = b"import unittest\nclass A:\n    pass\n"
+    clean = ChangedFile("src/a.py", "modified", before + b"x = 1\n")
+    assert not suspicions(ran(), Change((clean,)), {"src/a.py": before})
+    assert {flag.rule for flag in suspicions(ran(), Change((clean,)))} == {"test_runner"}
+    equal = before.replace(b"    pass\n", b"    def __eq__(self, other):\n        return True\n")
+    forged = ChangedFile("src/a.py", "modified", equal)
+    known = {"src/a.py": before + b"        return True\n"}
+    assert {flag.rule for flag in suspicions(ran(), Change((forged,)), known)} == {"test_runner"}
