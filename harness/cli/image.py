@@ -34,8 +34,8 @@ def build(
     What is there already is not built again. A failed build shows the end of its log.
     """
     from repodrome.envs.environment import prepare
+    from repodrome.envs.sandbox.docker.backend import DockerBackend
     from repodrome.envs.sandbox.docker.images import ensure_image
-    from repodrome.envs.sandbox.registry import get_backend
     from repodrome.harness.cli.loop import run
     from repodrome.harness.cli.refs import tasks_of
 
@@ -49,7 +49,7 @@ def build(
                 screen.out().print(screen.plain(f"{image.reference}  {_short(image.id)}"))
         if not tasks:
             return
-        backend = get_backend("docker")
+        backend = DockerBackend()  # closed below, so not the one that the process shares
         try:
             for task in tasks:
                 tell = functools.partial(_say, task.id)
