@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
 from typing import Literal
+
+from repodrome.tasks.python_source import literal
 
 
 def pip_options(command: Literal["download", "install"]) -> dict[str, str]:
@@ -25,7 +26,7 @@ def pip_options(command: Literal["download", "install"]) -> dict[str, str]:
             name, _, quoted = line.partition("=")
             section, _, option = name.rpartition(".")
             if section in layers:
-                layers[section][option] = str(ast.literal_eval(quoted))
+                layers[section][option] = str(literal(quoted))
     for variable, value in os.environ.items():
         if variable.startswith("PIP_"):
             layers[":env:"][variable[4:].lower().replace("_", "-")] = value
