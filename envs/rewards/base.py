@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from repodrome.envs.grading.suspicion import Flag
+from repodrome.envs.grading.suspicion import Flag, suspicions
 from repodrome.envs.grading.verdict import Verdict
 from repodrome.envs.rewards.lines import FileDelta, deltas
 from repodrome.envs.sandbox.base import Change
@@ -40,10 +40,16 @@ class RewardContext(BaseModel):
         """The change, line by line."""
         return deltas(self.change, self.pristine)
 
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """What looks suspicious."""
+        return suspicions(self.trajectory, self.change, self.pristine)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, but what was worked out from the old fields stays behind."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("deltas", None)
+        for name in ("deltas", "flags"):
+            copied.__dict__.pop(name, None)
         return copied
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from repodrome.envs.grading.suspicion import RULES, suspicions
+from repodrome.envs.grading.suspicion import RULES
 from repodrome.envs.rewards.base import RewardContext, RewardResult
 from repodrome.envs.rewards.bounds import check
 
@@ -35,8 +35,7 @@ class IntegrityReward:
     def __call__(self, context: RewardContext) -> RewardResult:
         """Score the verdict, and the flags where they have a weight."""
         evidence = context.verdict.tampering
-        seen = context.trajectory, context.change, context.pristine
-        found = suspicions(*seen) if self.flags else ()
+        found = context.flags if self.flags else ()
         rules = sorted({flag.rule for flag in found})
         return RewardResult(
             value=-1.0 if evidence else -min(1.0, self.flags * len(rules)),

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from repodrome.envs.grading.suspicion import suspicions
 from repodrome.envs.rewards.base import Reward, RewardContext, RewardPart, RewardReport
 from repodrome.envs.rewards.registry import checked, make_reward
 from repodrome.errors import UsageError
@@ -158,5 +157,5 @@ def score(
         verdict=context.verdict,
         rules=rules,
         training_step=training_step,
-        flags=suspicions(context.trajectory, context.change, context.pristine),
+        flags=context.flags,
     )

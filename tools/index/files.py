@@ -16,15 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from repodrome.tools.index.segment import Part
 from repodrome.tools.index.words import query_terms, terms_of
-
-if TYPE_CHECKING:
-    from repodrome.tools.index.segment import Part
 
 K: Final = 0.5
 B: Final = 0.3

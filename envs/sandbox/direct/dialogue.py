@@ -14,7 +14,7 @@ from repodrome.envs.sandbox.direct.capture import claimed
 BASH = ("/bin/bash", "--noprofile", "--norc", "-c")
 # A shell that may not fork exits. With init all would end, so it begins anew in its own place: what
 # it was told is lost, and whoever waits for that runs out of time.
-INIT = """trap 'exec /bin/bash --noprofile --norc -c "$BASH_EXECUTION_STRING"' EXIT
+INIT = f"""trap 'exec {" ".join(BASH)} "$BASH_EXECUTION_STRING"' EXIT
 while IFS= read -r -d '' _line; do eval "$_line"; done
 trap - EXIT"""
 SESSION = rf"""
